@@ -1,0 +1,1 @@
+"""mien on the device: from a camera's frame to an anonymous report."""

@@ -1,0 +1,23 @@
+"""What the cameras that use OpenCV share."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from device.types import Frame
+
+
+def quiet() -> None:
+    """Keep OpenCV and its FFmpeg from writing to the terminal: what they have to say is said by our errors."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read by OpenCV at its first video
+    cv2.setLogLevel(0)
+
+
+def frame_from_bgr(picture: npt.NDArray[Any], taken_at: float) -> Frame:
+    """Make a frame of a picture as OpenCV gives it, ``uint8[height, width, 3]`` BGR, in the same memory."""
+    return Frame(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture), np.uint8), taken_at)

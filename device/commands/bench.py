@@ -1,0 +1,176 @@
+"""``mien bench``: how long the models take alone, and how long everything around them.
+
+The frames are drawn beforehand, so drawing is not counted. Each figure is a median over all frames, measured in one run.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from device.cameras import CameraOptions
+from device.cameras.composite import open_camera
+from device.errors import MienError
+from device.nets import emotion, face
+from device.observe import observe
+from device.settings import ModelSettings, Settings
+from device.tflite import Runtime
+from device.tracks import Tracks
+from device.types import Face, Frame, Pixels
+from device.watch import Nets, load_nets
+from device.window import Windows
+
+SCENES: Final = 20  # different frames
+WARM_UP: Final = 10
+
+
+def run(frames: int, runtime: str, *, as_json: bool) -> str:
+    """Measure, and return the figures as text or JSON.
+
+    Raises:
+        ModelError, RuntimeMissingError: The models cannot be loaded.
+    """
+    wanted: Runtime | Literal["auto"] = runtime  # type: ignore[assignment]  # click has checked it
+    nets = load_nets(Settings(models=ModelSettings(runtime=wanted)))
+    pictures = _pictures()
+    figures = _measure(nets, pictures, frames)
+    figures["rss_mb"] = {"watch": _rss("watch", wanted), "send": _rss("send", wanted)}
+    figures["runtime"] = nets.face.model.runtime
+    return json.dumps(figures, indent=2) if as_json else _table(figures)
+
+
+def _pictures() -> list[Pixels]:
+    options = CameraOptions(fps=0.5, fast=True)
+    with closing(open_camera("", options)) as camera:
+        pictures = []
+        for _ in range(SCENES):
+            with camera.take() as frame:
+                pictures.append(frame.pixels.copy())
+    return pictures
+
+
+def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
+    stages: dict[str, list[float]] = {name: [] for name in ("face_prepare", "face_invoke", "face_decode", "emotion_invoke")}
+    whole, bare, faces_seen = [], [], []
+    tracks, windows = Tracks(), Windows(10, 0.2)
+    for number in range(-WARM_UP, frames):
+        picture = pictures[number % len(pictures)]
+        frame = Frame(picture.copy(), number * 0.2)
+        began = time.perf_counter()
+        seen = observe(lambda frame=frame: frame, nets.face, nets.emotion)  # type: ignore[misc]
+        while windows.due(seen.taken_at):
+            tracks.close_window()
+        windows.frame(seen.taken_at)
+        tracks.see(seen)
+        took = time.perf_counter() - began
+        faces = len(seen.sightings)
+        face_invoke = _time(nets.face.model.invoke)
+        emotion_invoke = _time(nets.emotion.model.invoke)
+        for _ in range(faces - 1):
+            emotion_invoke = min(emotion_invoke, _time(nets.emotion.model.invoke))
+        if number < 0:
+            continue
+        whole.append(took)
+        bare.append(face_invoke + faces * emotion_invoke)
+        faces_seen.append(faces)
+        stages["face_invoke"].append(face_invoke)
+        stages["emotion_invoke"].append(emotion_invoke)
+        _stages(stages, nets, picture)
+    frame_ms, invoke_ms = 1000 * statistics.median(whole), 1000 * statistics.median(bare)
+    return {
+        "frame_ms": round(frame_ms, 3),
+        "invoke_ms": round(invoke_ms, 3),
+        "overhead_ratio": round(statistics.median(w / b for w, b in zip(whole, bare, strict=True)), 3),
+        "frames_per_second": round(1000 / frame_ms, 1),
+        "faces_per_frame": round(statistics.mean(faces_seen), 1),
+        "stages": {name: round(1000 * statistics.median(times), 4) for name, times in stages.items() if times},
+    }
+
+
+def _stages(stages: dict[str, list[float]], nets: Nets, picture: Pixels) -> None:
+    raw: list[Any] = []
+    target = np.zeros(face.INPUTS[0].shape, np.float32)
+    stages["face_prepare"].append(_time(lambda: raw.append(face.prepare(picture, target))))
+    box = raw[0]
+    outputs = nets.face.model.run(lambda out: np.copyto(out, target))
+    found: list[tuple[Face, ...]] = []
+    stages["face_decode"].append(_time(lambda: found.append(face.decode(*outputs, box))))
+    if found[0]:
+        crop = np.zeros(emotion.INPUTS[0].shape, np.float32)
+        table = emotion.levels(0.0, 0, np.dtype(np.float32))
+        stages.setdefault("emotion_prepare", []).append(
+            _time(lambda: emotion.prepare(Frame(picture, 0.0), found[0][0], table, crop))
+        )
+
+
+def _time(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _rss(name: str, runtime: str) -> float:
+    """Resident memory of a real process of that name, in MB, while it works."""
+    with tempfile.TemporaryDirectory(prefix="mien-bench-") as folder:
+        settings = Path(folder) / "settings.toml"
+        settings.write_text(
+            f'window_seconds = 5\nrun_folder = "{folder}/run"\n[camera]\nsource = "composite"\n[models]\nruntime = "{runtime}"\n'
+            f'[spool]\nfolder = "{folder}/spool"\n[broker]\nurl = "mqtt://127.0.0.1:9"\n'
+        )
+        ready = (lambda: (Path(folder) / "run" / "health.json").exists()) if name == "watch" else (lambda: True)
+        with _process(name, settings) as process:
+            memory, deadline = 0.0, time.monotonic() + 15
+            while time.monotonic() < deadline and process.poll() is None:
+                memory = max(memory, _resident(process.pid))
+                if ready() and time.monotonic() > deadline - 12:
+                    break
+                time.sleep(0.1)
+            if process.poll() is not None:
+                raise MienError(f"mien {name} ended by itself with {process.returncode}; see mien doctor")
+        return round(memory, 1)
+
+
+def _resident(pid: int) -> float:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0.0)
+
+
+@contextmanager
+def _process(name: str, settings: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device.cli", name, "--settings", str(settings)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [
+        f"a frame with {figures['faces_per_frame']:g} faces   {figures['frame_ms']:8.2f} ms   ({figures['runtime']}, one thread)",
+        f"the models alone        {figures['invoke_ms']:8.2f} ms",
+        f"overhead ratio          {figures['overhead_ratio']:8.2f}",
+        f"frames per second       {figures['frames_per_second']:8.1f}",
+        f"memory of watch, send   {figures['rss_mb']['watch']:8.1f} MB, {figures['rss_mb']['send']:.1f} MB",
+        "stages (median, ms):",
+    ]
+    lines += [f"  {name.replace('_', ' '):<20}  {value:8.3f}" for name, value in figures["stages"].items()]
+    return "\n".join(lines)

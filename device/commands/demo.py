@@ -1,0 +1,205 @@
+"""``mien demo``: the real thing on one machine, for a minute.
+
+Broker, ``watch`` and ``send`` are processes of their own, as on a device; this one is the fleet: it subscribes, and draws.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from device.commands.broker import embedded
+from device.commands.subscriber import Subscriber
+from device.contract import Report, dump
+from device.errors import BrokerError, MienError
+from device.settings import CameraSettings, Settings, with_camera
+from device.stop import Stop
+
+K: Final = 2
+PATIENCE: Final = 25.0  # seconds beyond the planned end after which missing reports are not waited for any more
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    camera: str
+    broker: str | None
+    seconds: int
+    window: int
+    seed: int
+    as_json: bool
+    truth: Path | None
+    picture: Path | None
+
+
+class DemoError(MienError):
+    """A process of the demo ended by itself."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # the failed process's own code
+
+
+def run(options: Options) -> int:
+    """Run the demo and return its exit code.
+
+    Raises:
+        MienError: Something it needs is missing, or one of its processes failed; the message says which and why.
+    """
+    # A video camera may be given relative to here; check it before anything starts.
+    camera = with_camera(Settings(), _absolute(options.camera)).camera
+    screen = _screen(options)
+    with ExitStack() as stack:
+        stop = Stop().on_signals()
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-demo-")))
+        url = options.broker or stack.enter_context(embedded(folder))
+        device = f"demo-{uuid4().hex[:6]}"
+        settings = folder / "settings.toml"
+        settings.write_text(_settings(device, camera, url, folder, options))
+        subscriber = stack.enter_context(Subscriber(url, device))
+        stack.enter_context(screen)
+        watch = stack.enter_context(_process("watch", settings, folder))
+        send = stack.enter_context(_process("send", settings, folder))
+        reports: list[Report] = []
+        wanted = max(1, options.seconds // options.window)
+        end = time.monotonic() + options.seconds + PATIENCE
+        while len(reports) < wanted and not stop() and time.monotonic() < end:
+            over = watch.poll() is not None
+            if over and watch.returncode:
+                raise _failure("watch", watch, folder)
+            if send.poll() is not None:
+                raise _failure("send", send, folder)
+            report = subscriber.next_report(timeout=0.2)
+            if report is not None:
+                reports.append(report)
+                screen.show(report)
+            elif over and not list((folder / "spool" / "new").iterdir()):
+                break
+            screen.tick()
+        missing = wanted - len(reports) if time.monotonic() >= end else 0
+    if options.truth is not None:
+        _write_truth(options, reports)
+    screen.summary(reports)
+    if options.picture is not None:
+        screen.save(options.picture)
+    if missing and not stop():
+        raise BrokerError(f"{missing} of {wanted} reports did not arrive within {options.seconds + PATIENCE:.0f} s; see mien doctor")
+    return 0
+
+
+def _screen(options: Options) -> Any:
+    if options.as_json:
+        return JsonLines()
+    try:
+        from device.commands.screen import Screen
+    except ImportError as error:
+        raise MienError("the demo draws with rich, which is not installed; pip install 'mien[demo]', or use --json") from error
+    return Screen(options.camera, options.window, options.seconds, options.broker)
+
+
+class JsonLines:
+    """Reports as JSON lines on standard output."""
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, report: Report) -> None:
+        sys.stdout.write(dump(report).decode() + "\n")
+        sys.stdout.flush()
+
+    def tick(self) -> None:
+        pass
+
+    def summary(self, reports: list[Report]) -> None:
+        pass
+
+    def save(self, file: Path) -> None:
+        raise MienError(f"{file}: there is no picture with --json; leave one of the two out")
+
+
+def _settings(device: str, camera: CameraSettings, url: str, folder: Path, options: Options) -> str:
+    text = json.dumps  # a JSON string is a TOML basic string
+    return f"""\
+device = {text(device)}
+window_seconds = {options.window}
+k = {K}
+noise = "off"
+demo = true
+run_folder = {text(str(folder / "run"))}
+[camera]
+source = {text(camera.source)}
+seed = {options.seed}
+[spool]
+folder = {text(str(folder / "spool"))}
+days = 1.0
+[broker]
+url = {text(url)}
+keepalive_seconds = 10
+longest_wait_seconds = 2.0
+"""
+
+
+def _absolute(camera: str) -> str:
+    name, _, address = camera.partition(":")
+    return f"replay:{Path(address).resolve()}" if name == "replay" and address else camera
+
+
+@contextmanager
+def _process(name: str, settings: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One of our own processes, in a session of its own, so that Ctrl-C reaches only the demo, which ends it cleanly."""
+    with open(folder / f"{name}.log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "device.cli", name, "--settings", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])},
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(8)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _failure(name: str, process: subprocess.Popen[bytes], folder: Path) -> DemoError:
+    lines = (folder / f"{name}.log").read_text(errors="replace").splitlines()
+    ours = [line.removeprefix("mien: ") for line in lines if line.startswith("mien: ")]
+    return DemoError("; ".join(ours) or f"mien {name} ended: {' / '.join(lines[-3:])}", process.returncode)
+
+
+def _write_truth(options: Options, reports: list[Report]) -> None:
+    name, _, address = options.camera.partition(":")
+    if name != "composite":
+        raise MienError(f"--truth: only a composite scene has a known truth, not {options.camera!r}")
+    from device import scene
+
+    script = scene.Scene(int(address or options.seed), CameraSettings().width, CameraSettings().height)
+    windows = [
+        {"seq": report.seq, "start": report.span.model_dump(mode="json")["start"]}
+        | scene.truth(script, (report.seq - 1) * options.window, options.window).as_json()
+        for report in reports
+    ]
+    if options.truth is not None:
+        options.truth.write_text(json.dumps({"windows": windows}, indent=2) + "\n")

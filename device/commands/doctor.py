@@ -1,0 +1,140 @@
+"""``mien doctor``: is everything there that this device needs? One line each, and what to do where it is wrong."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import click
+
+from device import plug
+from device import settings as settings_file
+from device.clock import SYNCHRONIZED
+from device.contract import Status, dump, topic
+from device.errors import EndOfFrames, MienError
+from device.publishers import Connected, Disconnected, Message
+from device.settings import Settings
+from device.spool import Spool
+from device.tflite import find_runtime
+from device.watch import load_nets, open_camera
+
+BROKER_TIMEOUT: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, how it is, and what to do when it is not good."""
+
+    name: str
+    ok: bool
+    finding: str
+
+
+def run(file: Path | None, *, as_json: bool) -> int:
+    """Check everything, print it, and return the exit code: 0 when all is well, else 1."""
+    try:
+        settings = settings_file.load(file)
+        first = Check("settings", True, f"{file or settings_file.SYSTEM_FILE}: every key is good")
+    except MienError as error:
+        settings = Settings()
+        first = Check("settings", False, f"{error} (the checks below use the defaults)")
+    looks: dict[str, Callable[[Settings], str]] = {
+        "runtime": _runtime,
+        "models": _models,
+        "camera": _camera,
+        "clock": _clock,
+        "spool": _spool,
+        "broker": _broker,
+    }
+    checks = [first]
+    if not as_json:
+        _print(first)
+    for name, look in looks.items():
+        try:
+            check = Check(name, True, look(settings))
+        except MienError as error:
+            check = Check(name, False, str(error))
+        checks.append(check)
+        if not as_json:
+            _print(check)
+    ok = all(check.ok for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": int(ok), "checks": [asdict(check) for check in checks]}, indent=2))
+    return 0 if ok else 1
+
+
+def _print(check: Check) -> None:
+    mark = click.style("ok   ", fg="green") if check.ok else click.style("wrong", fg="red", bold=True)
+    first, *more = check.finding.splitlines()
+    click.echo(f"{mark}  {check.name:<9} {first}")
+    for line in more:
+        click.echo(f"{'':<17}{line}")
+
+
+def _runtime(settings: Settings) -> str:
+    name, _ = find_runtime(settings.models.runtime)
+    return f"{name} is installed"
+
+
+def _models(settings: Settings) -> str:
+    nets = load_nets(settings)
+    return f"face {nets.face.model.sha256[:12]}…, emotion {nets.emotion.model.sha256[:12]}…: hashes and tensors are right"
+
+
+def _camera(settings: Settings) -> str:
+    with closing(open_camera(settings)) as camera:
+        began = time.monotonic()
+        try:
+            with camera.take() as frame:
+                width, height = frame.size
+        except EndOfFrames:
+            raise MienError(f"{settings.camera.source}: the recording has no frame; give another one") from None
+    return f"{settings.camera.source}: a frame of {width}x{height} after {time.monotonic() - began:.2f} s"
+
+
+def _clock(_: Settings) -> str:
+    if SYNCHRONIZED.exists():
+        return "set from the network"
+    return "not set by systemd-timesyncd: reports say clock = unsynced; windows do not depend on it"
+
+
+def _spool(settings: Settings) -> str:
+    folder = settings.spool.folder
+    for side in ("watch", "send"):
+        try:
+            Spool(folder, side).close()
+        except MienError as error:
+            if "another" not in str(error):
+                raise
+    free = shutil.disk_usage(folder).free / 1024 / 1024
+    if free < settings.spool.megabytes:
+        raise MienError(f"{folder}: {free:.0f} MB free, the spool may need {settings.spool.megabytes:g}; free space, or lower it")
+    waiting = sum(1 for _ in (folder / "new").iterdir())
+    return f"{folder}: writable, {free:.0f} MB free, {waiting} reports waiting, room for {settings.spool_files}"
+
+
+def _broker(settings: Settings) -> str:
+    # A name and a status topic of its own, so that a device that is running keeps its session and its status.
+    probe = f"doctor-{uuid4().hex[:8]}"
+    will = Message(topic(probe, "up/status"), dump(Status(schema=1, state="lost", session="00000000")), retain=False)
+    publisher = plug.find("device.publishers", settings.broker.publisher).open_publisher(settings.broker, probe, (), will)
+    try:
+        match publisher.events.get(timeout=BROKER_TIMEOUT):
+            case Connected():
+                return f"{settings.broker.url}: connected, MQTT 5"
+            case Disconnected(reason):
+                raise MienError(reason)
+            case other:
+                raise MienError(f"{settings.broker.url}: unexpected {other}")
+    except queue.Empty:
+        raise MienError(f"{settings.broker.url}: no answer within {BROKER_TIMEOUT:.0f} s; does it speak MQTT 5?") from None
+    finally:
+        publisher.close(None, 2.0)

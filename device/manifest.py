@@ -1,0 +1,72 @@
+"""``models/manifest.json``: which file is which model, and what it must hash to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from device.errors import ModelError
+from device.tflite import ModelFile
+
+FOLDER = Path(__file__).resolve().parent.parent / "models"  # beside this package, in a checkout and in site-packages
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Entry(BaseModel):
+    """One model: its file, its hash, where it comes from, and how sure it may be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
+    sha256: Sha256
+    source: str
+    licence: str
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Models(BaseModel):
+    """The whole manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Annotated[int, Field(alias="schema", ge=1, le=1)] = 1
+    models: dict[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest and the folder that it describes."""
+
+    folder: Path
+    entries: dict[str, Entry]
+
+    def file(self, name: str) -> ModelFile:
+        """Where the model is and what it must hash to."""
+        entry = self[name]
+        return ModelFile(self.folder / entry.file, entry.sha256)
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self.entries[name]
+        except KeyError:
+            raise ModelError(f"{self.folder / 'manifest.json'}: no model named {name!r}; it has {', '.join(self.entries)}") from None
+
+
+def read_manifest(folder: Path = FOLDER) -> Manifest:
+    """Read the manifest in a folder of models.
+
+    Raises:
+        ModelError: It is missing or is not a manifest.
+    """
+    path = folder / "manifest.json"
+    try:
+        return Manifest(folder, Models.model_validate_json(path.read_bytes()).models)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the list of models ({error.strerror}); reinstall mien") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(f"{path}: {where}: {first['msg']}; reinstall mien") from error

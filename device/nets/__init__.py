@@ -1,0 +1,1 @@
+"""The networks, one per module: what goes in (``prepare``) and what comes out (``decode``)."""

@@ -1,0 +1,149 @@
+"""The emotion network: what one face expresses.
+
+A face is cut out the way the training images are framed (``crop_matrix``), turned upright, made grey, and its brightness
+and contrast are normalised (``normalise``). Training calls these same functions.
+"""
+
+from __future__ import annotations
+
+from math import atan2, cos, hypot, sin
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from device.contract import EMOTIONS
+from device.tflite import Model, ModelFile, Runtime, Tensor, TensorSpec
+from device.types import Face, Frame, Pixels, Reading, wiped
+
+NAME: Final = "emotion"
+SIDE: Final = 48  # width and height of the crop, pixels
+INPUTS: Final = (TensorSpec((1, SIDE, SIDE, 1), ("int8", "uint8", "float32")),)
+OUTPUTS: Final = (TensorSpec((1, len(EMOTIONS)), ("float32", "int8")),)
+
+# How the FER+ images are framed, measured by `python -m models.framing`: medians over the training images in which the
+# detector finds a face. In units of the box's width, along the face's own axes.
+CROP_SIDE: Final = 1.15
+CROP_UP: Final = 0.043  # the crop's centre lies this far above the box's centre
+
+MEAN, DEVIATION, LEAST_DEVIATION = 128.0, 52.0, 6.0  # of the normalised crop, and the contrast below which noise would be raised
+FULL_QUALITY_PIXELS: Final = 48.0  # a box this wide fills the crop without being enlarged
+
+
+def crop_matrix(face: Face, width: int, height: int, side: int = SIDE) -> npt.NDArray[np.float64]:
+    """The affine map from a picture's pixels to the pixels of an upright crop.
+
+    Scale and centre come from the box, which hardly changes when a head turns; the angle comes from the eyes.
+
+    Args:
+        face: Fractions of the picture.
+        width, height: Of the picture, in pixels.
+        side: Width and height of the crop, in pixels.
+
+    Returns:
+        ``float64[2, 3]`` for ``cv2.warpAffine``.
+    """
+    x0, y0, x1, y1 = face.box
+    (rx, ry), (lx, ly) = face.keypoints[0], face.keypoints[1]
+    angle = atan2((ly - ry) * height, (lx - rx) * width)
+    box = ((x1 - x0) * width + (y1 - y0) * height) / 2
+    scale = side / max(CROP_SIDE * box, 1e-6)
+    c, s = cos(angle) * scale, sin(angle) * scale
+    cx = (x0 + x1) / 2 * width + sin(angle) * CROP_UP * box - 0.5  # index of a pixel's centre, not of its edge
+    cy = (y0 + y1) / 2 * height - cos(angle) * CROP_UP * box - 0.5
+    middle = (side - 1) / 2
+    return np.array([[c, s, middle - c * cx - s * cy], [-s, c, middle + s * cx - c * cy]])
+
+
+def normalise(crop: Pixels) -> None:
+    """Bring a grey crop to one mean and contrast, in place, so that a dark shop looks like a bright one.
+
+    Args:
+        crop: ``uint8[side, side]``.
+    """
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(crop))
+    gain = DEVIATION / max(deviation, LEAST_DEVIATION)
+    levels = np.clip((np.arange(256) - mean) * gain + MEAN, 0, 255).astype(np.uint8)
+    cv2.LUT(crop, levels, dst=crop)
+
+
+def cut(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int = SIDE) -> Pixels:
+    """Cut a grey crop out of a picture; the caller wipes it.
+
+    A picture that is much finer than the crop is averaged down first, so that no pixel is skipped.
+
+    Args:
+        pixels: ``uint8[height, width, 3]`` RGB or ``uint8[height, width]`` grey.
+        matrix: From ``crop_matrix``.
+
+    Returns:
+        ``uint8[side, side]``, not yet normalised.
+    """
+    shrink = max(1, int(1 / max(hypot(matrix[0, 0], matrix[0, 1]), 1e-3) + 0.25))
+    fine = matrix * shrink
+    fine[:, 2] += (shrink - 1) / 2  # pixel centres
+    with wiped(
+        cv2.warpAffine(pixels, fine, (side * shrink, side * shrink), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    ) as large:
+        if shrink == 1:
+            return cv2.cvtColor(large, cv2.COLOR_RGB2GRAY) if large.ndim == 3 else large.copy()
+        with wiped(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)) as small:
+            return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 else small.copy()
+
+
+def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+    """What each of the 256 grey levels is in the model's input.
+
+    The network sees ``(grey - 128) / 128``; a quantized input holds that divided by ``scale``, plus ``zero_point``.
+    """
+    real = (np.arange(256) - 128) / 128
+    if dtype == np.float32 or not scale:
+        return real.astype(np.float32)
+    info = np.iinfo(dtype)  # type: ignore[type-var]  # the spec allows int8 and uint8 only
+    return np.clip(np.rint(real / scale) + zero_point, info.min, info.max).astype(dtype)
+
+
+def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tensor) -> None:
+    """Write one face into the model's input tensor.
+
+    Args:
+        frame: The picture.
+        face: Where the face is in it.
+        table: From ``levels``.
+        out: ``[1, 48, 48, 1]`` in the model's input type, written in place.
+    """
+    with wiped(cut(frame.pixels, crop_matrix(face, *frame.size))) as crop:
+        normalise(crop)
+        np.take(table, crop, out=out[0, :, :, 0])
+
+
+def decode(output: Tensor, scale: float, zero_point: int, temperature: float) -> tuple[float, ...]:
+    """Logits to probabilities.
+
+    Args:
+        output: ``[1, 8]``, float32 or quantized logits.
+        temperature: Divides the logits, so that probabilities mean what they say (from the manifest).
+    """
+    logits = output[0].astype(np.float64)
+    if scale:
+        logits = (logits - zero_point) * scale
+    logits /= temperature
+    exponents = np.exp(logits - logits.max())
+    return tuple(float(p) for p in exponents / exponents.sum())
+
+
+class EmotionNet:
+    """The emotion network, loaded."""
+
+    def __init__(self, file: ModelFile, *, temperature: float = 1.0, runtime: Runtime | None = None) -> None:
+        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime or "auto")
+        self._table = levels(self.model.scale, self.model.zero_point, self.model.input_dtype)
+        self._temperature = temperature
+
+    def __call__(self, frame: Frame, face: Face) -> Reading:
+        """Read one face; the quality falls with the face's size in pixels."""
+        (output,) = self.model.run(lambda out: prepare(frame, face, self._table, out))
+        emotion = decode(output, *self.model.output_scales[0], self._temperature)
+        width = (face.box[2] - face.box[0]) * frame.size[0]
+        return Reading(emotion, quality=min(1.0, width / FULL_QUALITY_PIXELS) * face.score)

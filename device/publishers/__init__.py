@@ -1,0 +1,104 @@
+"""Ways out of the device, one per module, behind one port.
+
+A publisher works in its own thread and tells what happens as events on a queue, in order; ``send`` decides what they mean.
+The module named in the settings has one function, ``open_publisher(settings, last_will)``.
+"""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from device.settings import BrokerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to publish.
+
+    Attributes:
+        topic: The full topic.
+        payload: JSON, in UTF-8.
+        retain: Whether the broker keeps it for later subscribers.
+        expiry: Seconds after which the broker may throw it away undelivered; ``None`` keeps it.
+        attributes: CloudEvents attributes, sent as user properties.
+    """
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    expiry: int | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Messages can be published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection ended or could not be made; ``retry_in`` seconds until the next attempt. What was unconfirmed is unknown."""
+
+    reason: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The broker has taken the message published as ``token``."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker, or its limits, refuse the message published as ``token``."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came down."""
+
+    topic: str
+    payload: bytes
+
+
+Event = Connected | Disconnected | Delivered | Refused | Received
+
+
+class Publisher(Protocol):
+    """A way out."""
+
+    events: queue.Queue[Event]
+
+    def publish(self, message: Message) -> int:
+        """Hand over a message; returns the token by which ``Delivered`` or ``Refused`` will name it.
+
+        At least once: until ``Delivered``, nobody knows whether it arrived.
+        """
+        ...
+
+    def close(self, farewell: Message | None, timeout: float) -> None:
+        """Publish a last message if connected, wait for it at most ``timeout`` seconds, and disconnect cleanly."""
+        ...
+
+
+class OpenPublisher(Protocol):
+    """The one function of a publisher's module.
+
+    Args:
+        settings: Where to and as whom.
+        client_id: The name of the connection.
+        topics: What to listen to.
+        last_will: What the broker publishes when the connection is lost.
+
+    Raises:
+        BrokerError: A file that the settings name cannot be used.
+    """
+
+    def __call__(self, settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message) -> Publisher: ...

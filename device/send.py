@@ -1,0 +1,221 @@
+"""The sending process: reports from the spool to the broker. It has no camera.
+
+A report leaves the spool only when it is known to be stored elsewhere: by the broker (PUBACK), or by a collector
+(``down/ack``). Until then it is published again, with the same bytes and the same id.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
+
+from device import health, plug
+from device.clock import Clock
+from device.contract import MAX_MESSAGE_BYTES, Ack, SpoolState, Status, dump, topic
+from device.errors import BrokerError, SpoolError
+from device.publishers import Connected, Delivered, Disconnected, Event, Message, Publisher, Received, Refused
+from device.settings import DAY, Settings
+from device.spool import Spool, seq_of
+from device.version import VERSION
+
+POLL: Final = 0.25  # seconds between two looks into the spool
+UNCONFIRMED: Final = 10  # reports on their way at once
+STATUS_EVERY: Final = 60.0  # seconds between two statuses, whatever happens
+RESEND_AFTER: Final = 60.0  # seconds without progress of the collector's acknowledgements
+REFUSED_WAIT: Final = 30.0  # seconds before a refused report is tried again
+GOODBYE: Final = 3.0  # seconds to say offline
+GIVE_UP: Final = 15.0  # seconds for the first connection when asked to send once
+
+
+class Sender:
+    """What to publish and what to keep: events in, messages out."""
+
+    def __init__(self, settings: Settings, spool: Spool, publisher: Publisher, clock: Clock, session: str, log: FilteringBoundLogger):
+        self._settings = settings
+        self._spool = spool
+        self._publisher = publisher
+        self._clock = clock
+        self._session = session
+        self._log = log
+        self._on_the_way: dict[int, Path] = {}  # token → file
+        self._unreadable: set[Path] = set()
+        self._connected = False
+        self._reason = ""
+        self._hold_until = 0.0
+        self._status_due = 0.0
+        self._resend_due = 0.0
+        self._acknowledged = 0
+        self._newest_sent = max((seq_of(path) for path in spool.unacknowledged()), default=0)
+        self._dropped = 0
+        self.delivered = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is on its way."""
+        return not self._on_the_way and not self._spool.waiting()
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection; empty when there is one or when none was tried yet."""
+        return self._reason
+
+    def handle(self, event: Event) -> None:
+        """React to what happened."""
+        match event:
+            case Connected():
+                self._log.info("connected", broker=self._settings.broker.url)
+                self._connected, self._reason = True, ""
+                self._status_due = 0.0
+                self._resend_due = self._clock.now() + RESEND_AFTER
+            case Disconnected(reason, retry_in):
+                tell = self._log.warning if reason != self._reason else self._log.debug
+                tell(f"not connected: {reason}", retry_in=round(retry_in, 1))
+                self._connected, self._reason = False, reason
+                self._on_the_way.clear()
+            case Delivered(token):
+                if path := self._on_the_way.pop(token, None):
+                    self._took(path)
+            case Refused(token, reason):
+                if path := self._on_the_way.pop(token, None):
+                    self._log.error(f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool", retry_in=REFUSED_WAIT)
+                    self._hold_until = self._clock.now() + REFUSED_WAIT
+            case Received(name, payload):
+                if name == topic(self._settings.device, "down/ack"):
+                    self._acknowledge(payload)
+
+    def pump(self) -> None:
+        """Publish what is due."""
+        now = self._clock.now()
+        if not self._connected:
+            return
+        if now >= self._status_due:
+            self._publisher.publish(self.status("online"))
+            self._status_due = now + STATUS_EVERY
+        if now < self._hold_until:
+            return
+        due = self._spool.waiting()
+        if self._settings.broker.acknowledge == "collector" and now >= self._resend_due:
+            due = [path for path in self._spool.unacknowledged() if seq_of(path) > self._acknowledged] + due
+            self._resend_due = now + RESEND_AFTER
+        on_the_way = set(self._on_the_way.values()) | self._unreadable
+        for path in due:
+            if len(self._on_the_way) >= UNCONFIRMED:
+                break
+            if path not in on_the_way:
+                self._publish(path)
+
+    def status(self, state: str) -> Message:
+        """The retained status of this device."""
+        watching = health.read(self._settings.run_folder, self._clock.now())
+        names = [path for path in self._spool.waiting() if seq_of(path)]
+        status = Status.model_validate(
+            {
+                "schema": 1,
+                "state": state,
+                "session": self._session,
+                "software": VERSION,
+                "models": watching.models,
+                "health": watching.health,
+                "trouble": watching.trouble,
+                "spool": SpoolState(waiting=len(names), dropped=self._dropped, set_aside=self._spool.set_aside()),
+            }
+        )
+        return Message(topic(self._settings.device, "up/status"), dump(status), retain=True)
+
+    def _publish(self, path: Path) -> None:
+        try:
+            envelope = self._spool.read(path)
+        except SpoolError as error:
+            self._unreadable.add(path)
+            self._log.error(str(error))
+            return
+        if envelope is None:
+            self._log.error(f"{path.name} was not a report; what there was of it is in {self._spool.folder / 'bad'}")
+            return
+        if envelope.seq > self._newest_sent:
+            if missing := envelope.seq - self._newest_sent - 1:
+                self._dropped += missing
+                self._log.warning("reports are missing from the spool: it was full", dropped=missing)
+            self._newest_sent = envelope.seq
+        device = self._settings.device
+        token = self._publisher.publish(
+            Message(
+                topic(device, "up/report"),
+                envelope.payload(),
+                expiry=max(1, round(self._settings.spool.days * DAY)),
+                attributes=envelope.cloud_event(device),
+            )
+        )
+        self._on_the_way[token] = path
+
+    def _took(self, path: Path) -> None:
+        self.delivered += 1
+        self._log.info("delivered", seq=seq_of(path))
+        if path.parent.name == "new":
+            self._spool.sent(path)
+        if self._settings.broker.acknowledge == "broker":
+            self._spool.acknowledge(seq_of(path))
+
+    def _acknowledge(self, payload: bytes) -> None:
+        try:
+            seq = Ack.model_validate_json(payload[:MAX_MESSAGE_BYTES]).seq
+        except ValidationError:
+            self._log.warning("down/ack is not an acknowledgement and was ignored; expected {\"seq\": N}")
+            return
+        if seq > self._newest_sent:
+            self._log.warning("down/ack names a report that was never sent and was ignored", seq=seq, newest=self._newest_sent)
+            return
+        if seq > self._acknowledged:
+            self._acknowledged = seq
+            self._resend_due = self._clock.now() + RESEND_AFTER
+            self._spool.acknowledge(seq)
+
+
+def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: Callable[[], bool], *, once: bool = False) -> None:
+    """Send until told to stop; with ``once``, until the spool is empty.
+
+    Raises:
+        SpoolError: The spool cannot be used.
+        BrokerError: A file that the settings name cannot be used; with ``once``, also when there was no connection.
+        SettingsError: There is no publisher of that name.
+    """
+    with closing(Spool(settings.spool.folder, "send")) as spool:
+        session = uuid4().hex[:8]
+        will = Status.model_validate({"schema": 1, "state": "lost", "session": session})
+        listen = (topic(settings.device, "down/ack"),) if settings.broker.acknowledge == "collector" else ()
+        publisher: Publisher = plug.find("device.publishers", settings.broker.publisher).open_publisher(
+            settings.broker, settings.device, listen, Message(topic(settings.device, "up/status"), dump(will), retain=True)
+        )
+        sender = Sender(settings, spool, publisher, clock, session, log)
+        began = clock.now()
+        try:
+            log.info("sending", broker=settings.broker.url, device=settings.device, waiting=len(spool.waiting()))
+            while not stopping():
+                _step(sender, publisher)
+                if once and sender.idle:
+                    break
+                if once and sender.reason and clock.now() - began > GIVE_UP:
+                    raise BrokerError(f"{sender.reason}. Nothing was lost: the reports are in {spool.folder}")
+        finally:
+            publisher.close(sender.status("offline"), GOODBYE)
+            while not publisher.events.empty():
+                sender.handle(publisher.events.get_nowait())
+        log.info("stopped sending", delivered=sender.delivered, waiting=len(spool.waiting()))
+
+
+def _step(sender: Sender, publisher: Publisher) -> None:
+    """Publish what is due, then handle what has happened; waits ``POLL`` seconds at most."""
+    sender.pump()
+    try:
+        sender.handle(publisher.events.get(timeout=POLL))
+        while True:
+            sender.handle(publisher.events.get_nowait())
+    except queue.Empty:
+        pass

@@ -1,0 +1,220 @@
+"""The settings: one TOML file, checked key by key before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from device.contract import DeviceName
+from device.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SYSTEM_FILE: Final = Path("/etc/mien/settings.toml")
+EXAMPLE: Final = Path(__file__).with_name("settings.toml")
+DAY: Final = 86_400
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+class Part(BaseModel):
+    """A table of the file: closed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+File = Annotated[Path, Field(strict=False)]  # TOML has no paths, only strings
+
+
+def _camera(source: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(:.+)?", source, re.DOTALL):
+        raise ValueError("expected a camera's name, or name:address, such as picamera2, v4l2:/dev/video0 or replay:clip.mkv")
+    return source
+
+
+def _broker(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError("expected mqtt://host:port or mqtts://host:port")
+    return url
+
+
+class CameraSettings(Part):
+    source: Annotated[str, AfterValidator(_camera)] = "picamera2"
+    width: int = Field(640, ge=64, le=4096)
+    height: int = Field(480, ge=64, le=4096)
+    fps: float = Field(5.0, ge=0.5, le=30)
+    timeout_seconds: float = Field(5.0, ge=0.5, le=60)
+    fast: bool = False
+    seed: int = Field(0, ge=0)
+
+
+class ModelSettings(Part):
+    folder: File | None = None
+    runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
+
+
+class SpoolSettings(Part):
+    folder: File = Path("/var/lib/mien/spool")
+    days: float = Field(7.0, gt=0, le=60)
+    megabytes: float = Field(64.0, ge=0.1, le=4096)
+
+
+class BrokerSettings(Part):
+    publisher: str = "mqtt"
+    url: Annotated[str, AfterValidator(_broker)] = "mqtt://127.0.0.1:1883"
+    username: str | None = None
+    password_file: File | None = None
+    ca_file: File | None = None
+    certificate_file: File | None = None
+    key_file: File | None = None
+    acknowledge: Literal["broker", "collector"] = "broker"
+    keepalive_seconds: int = Field(30, ge=5, le=3600)
+    longest_wait_seconds: float = Field(60.0, ge=1, le=3600)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> BrokerSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: set both or neither")
+        if (self.ca_file or self.certificate_file) and not self.tls:
+            raise ValueError("ca_file and certificate_file need a url that begins with mqtts://")
+        if self.password_file and not self.username:
+            raise ValueError("password_file needs a username")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+
+class Settings(Part):
+    """Everything that can be set. ``device/settings.toml`` documents each key."""
+
+    device: DeviceName = "mien"
+    window_seconds: int = Field(900, ge=5, le=DAY)
+    k: int = Field(5, ge=2, le=100)
+    noise: Literal["off"] = "off"
+    demo: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    run_folder: File = Path("/run/mien")
+    camera: CameraSettings = CameraSettings()
+    models: ModelSettings = ModelSettings()
+    spool: SpoolSettings = SpoolSettings()
+    broker: BrokerSettings = BrokerSettings()
+
+    @model_validator(mode="after")
+    def _small_k_is_for_demonstrations(self) -> Settings:
+        if self.k < 3 and not self.demo:
+            raise ValueError(f"k = {self.k} is for demonstrations only: use 3 to 100, or set demo = true")
+        return self
+
+    @property
+    def spool_files(self) -> int:
+        """How many reports fill the spool's days."""
+        return max(1, round(self.spool.days * DAY / self.window_seconds))
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read and check a settings file.
+
+    Args:
+        path: The file; when ``None``, ``/etc/mien/settings.toml``.
+
+    Raises:
+        SettingsError: It cannot be read, is not TOML, or a key is unknown or has a wrong value. The message has one line per
+            problem, with file, line, key and what was expected.
+    """
+    file = path or SYSTEM_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = "give one with --settings FILE" if path else "make one: mien settings example > FILE, then --settings FILE"
+        raise SettingsError(f"{file}: cannot read the settings ({error.strerror}); {hint}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: the settings are not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
+    return parse(text, str(file))
+
+
+def parse(text: str, name: str) -> Settings:
+    """Check the text of a settings file; ``name`` is how messages call it. Raises as ``load`` does."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name}: not valid TOML: {error}") from error
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem, text, name) for problem in error.errors()]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def with_camera(settings: Settings, source: str) -> Settings:
+    """The same settings with another camera.
+
+    Raises:
+        SettingsError: It is not ``name`` or ``name:address``.
+    """
+    try:
+        camera = CameraSettings.model_validate({**settings.camera.model_dump(), "source": source})
+    except ValidationError as error:
+        raise SettingsError(f"--camera: {error.errors()[0]['msg'].removeprefix('Value error, ')}; found {source!r}") from error
+    return settings.model_copy(update={"camera": camera})
+
+
+def _explain(problem: Any, text: str, name: str) -> str:
+    path = tuple(str(part) for part in problem["loc"])
+    where = f"{name}:{_line(text, path)}: {'.'.join(path)}" if path else name
+    if problem["type"] == "extra_forbidden":
+        table: Any = Settings
+        for part in path[:-1]:
+            table = table.model_fields[part].annotation
+        near = difflib.get_close_matches(path[-1], table.model_fields, n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(table.model_fields)}"
+        return f"{where}: unknown key; {known}"
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return f"{where}: expected a table, [{'.'.join(path)}]"
+    message = problem["msg"].removeprefix("Value error, ")
+    expected = message.replace("Input should be", "expected").replace("Value should have", "expected")
+    return f"{where}: {expected}" + ("" if isinstance(problem["input"], dict) else f"; found {problem['input']!r}")
+
+
+def _line(text: str, path: tuple[str, ...]) -> int:
+    """The line that sets a key: the deepest part of the path that can be found, else the first line."""
+    table: tuple[str, ...] = ()
+    found, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = _keys(header[1])
+            here = table
+        elif assignment := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line):
+            here = table + _keys(assignment[1])
+        else:
+            continue
+        if path[: len(here)] == here and len(here) > depth:
+            found, depth = number, len(here)
+    return found
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

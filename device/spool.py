@@ -1,0 +1,207 @@
+"""The spool: a bounded maildir of reports between ``watch``, which fills it, and ``send``, which empties it.
+
+    tmp/    being written                       new/    waiting to be sent
+    sent/   taken by the broker, kept until     bad/    files that were not reports, for a person to look at
+            acknowledged; the newest stays
+
+One small file per report, named by its sequence number; written to ``tmp/``, fsynced, renamed, and the folder fsynced, so a
+report is there whole or not at all, also after a power cut. The files are the only state: the next sequence number is one
+more than the highest there is, which is why the newest delivered report is never deleted. ``new`` is listed before ``sent``,
+and files only move from the one to the other, so a listing never misses one that is on its way.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ValidationError
+
+from device.contract import MAX_MESSAGE_BYTES, Envelope, dump
+from device.errors import SpoolBusyError, SpoolError
+
+Side = Literal["watch", "send"]
+NAME: Final = re.compile(r"^report-(\d{12})\.json$")
+MAX_FILE_BYTES: Final = 2 * MAX_MESSAGE_BYTES
+MAX_BAD: Final = 100  # files set aside; beyond, the oldest go
+FOLDERS: Final = ("tmp", "new", "sent", "bad")
+
+
+class SpoolFullError(SpoolError):
+    """The disk is full or fails: the report is still in memory, and may be put again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the spool may hold."""
+
+    files: int = 10_000
+    bytes: int = 64 * 1024 * 1024
+
+
+class Spool:
+    """One side's hold on a spool.
+
+    Args:
+        folder: Where it is; made, with its parents, when missing.
+        side: ``"watch"`` puts, ``"send"`` takes. Each side may be held once.
+        limits: Files and bytes; applied by ``put``, which drops the oldest first.
+
+    Raises:
+        SpoolError: The folder cannot be made or written.
+        SpoolBusyError: Another process holds this side.
+    """
+
+    def __init__(self, folder: Path, side: Side, limits: Limits | None = None) -> None:
+        self.folder = folder
+        self._limits = limits or Limits()
+        try:
+            for name in FOLDERS:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder / f".{side}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
+        except OSError as error:
+            raise SpoolError(f"{folder}: cannot be used as a spool ({error.strerror}); make the folder writable for this user") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise SpoolBusyError(
+                f"{folder}: another 'mien {side}' is using this spool; stop it, or give this one a folder of its own"
+            ) from None
+        if side == "watch":
+            for left in (folder / "tmp").iterdir():
+                left.unlink(missing_ok=True)
+            self._held = self._sizes()
+            self._next = 1 + max([seq_of(path) for path in self._held] + [seq_of(path) for path in (folder / "bad").iterdir()], default=0)
+
+    def close(self) -> None:
+        """Let go of this side."""
+        with suppress(OSError):
+            os.close(self._lock)
+
+    # watch's side
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number of the next report to be put."""
+        return self._next
+
+    def put(self, envelope: Envelope) -> int:
+        """Store a report durably and return how many old ones had to be dropped for it.
+
+        Raises:
+            SpoolFullError: The disk is full or fails; nothing has changed.
+        """
+        if envelope.seq != self._next:
+            raise ValueError(f"report {envelope.seq} put where {self._next} is due")
+        content = dump(envelope)
+        name = f"report-{envelope.seq:012d}.json"
+        temporary, final = self.folder / "tmp" / name, self.folder / "new" / name
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, final)
+            _sync_folder(self.folder / "new")
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            what = "the disk is full; free some space" if error.errno == errno.ENOSPC else f"{error.strerror}; check the disk"
+            raise SpoolFullError(f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then") from error
+        self._next += 1
+        return self._make_room(newest=final)
+
+    def _make_room(self, newest: Path) -> int:
+        """Drop the oldest reports beyond the limits; the newest stays."""
+        held = self._sizes()
+        files, size, dropped = len(held), sum(held.values()), 0
+        for path in sorted(held, key=lambda path: path.name):
+            if (files <= self._limits.files and size <= self._limits.bytes) or path.name == newest.name:
+                break
+            files, size = files - 1, size - held[path]
+            with suppress(FileNotFoundError):  # sent meanwhile
+                path.unlink()
+                dropped += path.parent.name == "new"
+        return dropped
+
+    # send's side
+
+    def waiting(self) -> list[Path]:
+        """Reports not yet taken by a broker, the oldest first; and whatever else is in the folder, for ``read`` to set aside."""
+        return sorted((self.folder / "new").iterdir())
+
+    def unacknowledged(self) -> list[Path]:
+        """Reports taken by a broker and kept, the oldest first."""
+        return sorted(path for path in (self.folder / "sent").iterdir() if NAME.match(path.name))
+
+    def read(self, path: Path) -> Envelope | None:
+        """Read a report; what is not one is set aside in ``bad/``. ``None`` when it is gone or was set aside."""
+        try:
+            with open(path, "rb", opener=_open_regular) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+            envelope = Envelope.model_validate_json(content)
+            if len(content) <= MAX_FILE_BYTES and envelope.seq == seq_of(path):
+                return envelope
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR):
+                raise SpoolError(f"{path}: cannot read the report ({error.strerror}); check the disk") from error
+        except ValidationError:
+            pass
+        self._set_aside(path)
+        return None
+
+    def sent(self, path: Path) -> None:
+        """A broker has taken this report: keep it until it is acknowledged."""
+        with suppress(FileNotFoundError):
+            os.rename(path, self.folder / "sent" / path.name)
+
+    def acknowledge(self, seq: int) -> None:
+        """Every report up to ``seq`` is stored elsewhere: delete those that were sent, except the newest of all."""
+        for path in self.unacknowledged()[:-1]:
+            if seq_of(path) <= seq:
+                path.unlink(missing_ok=True)
+
+    def set_aside(self) -> int:
+        """How many files are in ``bad/``."""
+        return sum(1 for _ in (self.folder / "bad").iterdir())
+
+    def _set_aside(self, path: Path) -> None:
+        bad = self.folder / "bad"
+        with suppress(FileNotFoundError):
+            os.rename(path, bad / path.name)
+        for old in sorted(bad.iterdir())[:-MAX_BAD]:
+            old.unlink(missing_ok=True)
+
+    def _sizes(self) -> dict[Path, int]:
+        sizes = {}
+        for path in (*self.waiting(), *self.unacknowledged()):
+            with suppress(FileNotFoundError):
+                sizes[path] = path.lstat().st_size
+        return sizes
+
+
+def seq_of(path: Path) -> int:
+    """The sequence number in a report's file name, 0 when it has none."""
+    match = NAME.match(path.name)
+    return int(match[1]) if match else 0
+
+
+def _open_regular(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting on a pipe
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

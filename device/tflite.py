@@ -1,0 +1,161 @@
+"""Load a TFLite model, run it, and leave no pixel behind in it.
+
+Works with ``ai-edge-litert`` (the default) and with ``tflite-runtime``; they share one interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from device.errors import ModelError, RuntimeMissingError
+
+Runtime = Literal["ai-edge-litert", "tflite-runtime"]
+RUNTIMES: dict[Runtime, str] = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+Tensor = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What a tensor must look like: its shape and NumPy dtype names that are accepted."""
+
+    shape: tuple[int, ...]
+    dtypes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{'|'.join(self.dtypes)}{list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model as the manifest names it: where it is and what it must hash to."""
+
+    path: Path
+    sha256: str
+
+
+def find_runtime(wanted: Runtime | Literal["auto"] = "auto") -> tuple[Runtime, type[Any]]:
+    """Return the name and the ``Interpreter`` class of a runtime that is installed and fits this NumPy.
+
+    Raises:
+        RuntimeMissingError: None can be used; the message says why for each.
+    """
+    names = RUNTIMES if wanted == "auto" else {wanted: RUNTIMES[wanted]}
+    reasons = []
+    for name, module in names.items():
+        if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
+            reasons.append(f"{name} needs numpy<2 and this is numpy {np.__version__}")
+            continue
+        try:
+            return name, importlib.import_module(module).Interpreter
+        except ImportError as error:
+            reasons.append(f"{name}: {error}")
+    raise RuntimeMissingError(
+        f"no TFLite runtime: {'; '.join(reasons)}. Install one: pip install mien (ai-edge-litert) "
+        "or pip install 'mien[tflite-runtime]' (Python 3.11 and older)"
+    )
+
+
+class Model:
+    """One model in memory, with pixels in it only while it runs.
+
+    Args:
+        file: Path and expected SHA-256.
+        inputs, outputs: The tensors expected, in order; a model that differs is refused.
+        runtime: Which runtime to use.
+        threads: How many threads an invoke may use.
+
+    Raises:
+        ModelError: The file is missing, damaged, or its hash or tensors differ.
+        RuntimeMissingError: No runtime can be used.
+    """
+
+    def __init__(
+        self,
+        file: ModelFile,
+        *,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        runtime: Runtime | Literal["auto"] = "auto",
+        threads: int = 1,
+    ) -> None:
+        content = read_verified(file)
+        self.runtime, interpreter_class = find_runtime(runtime)
+        try:
+            self._interpreter = interpreter_class(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{file.path}: {self.runtime} cannot run this model ({str(error).splitlines()[0]}); restore the packaged file"
+            ) from error
+        self.sha256 = file.sha256
+        details = self._interpreter.get_input_details()
+        self._input = details[0]["index"]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        _expect(file.path, "input", inputs, details)
+        _expect(file.path, "output", outputs, self._interpreter.get_output_details())
+        self.scale, self.zero_point = details[0]["quantization"]
+        self.input_dtype = np.dtype(details[0]["dtype"])
+        self.output_scales = [detail["quantization"] for detail in self._interpreter.get_output_details()]
+
+    def run(self, fill: Callable[[Tensor], None]) -> tuple[Tensor, ...]:
+        """Let ``fill`` write the input tensor in place, invoke, zero the input, and return copies of the outputs.
+
+        The input tensor still holds the face after an invoke (measured), so it is zeroed also when something raises.
+        """
+        try:
+            fill(self._interpreter.tensor(self._input)())
+            self._interpreter.invoke()
+            return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+        finally:
+            self._interpreter.tensor(self._input)().fill(0)
+
+    def scrub(self) -> None:
+        """Overwrite the intermediate tensors with those of a blank image (one invoke)."""
+        self._interpreter.tensor(self._input)().fill(0)
+        self._interpreter.invoke()
+
+    def invoke(self) -> None:
+        """Run once on whatever the input holds: for timing the bare model."""
+        self._interpreter.invoke()
+
+
+def read_verified(file: ModelFile) -> bytes:
+    """Return a model file's bytes, having checked their hash.
+
+    Raises:
+        ModelError: The file is missing, unreadable, empty, or its hash differs.
+    """
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{file.path}: cannot read the model ({error.strerror}); reinstall mien or restore the file") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise ModelError(
+            f"{file.path}: the model is damaged or not the one in the manifest ({len(content)} bytes, sha256 {found[:12]}…, "
+            f"expected {file.sha256[:12]}…); restore the packaged file"
+        )
+    return content
+
+
+def _expect(path: Path, side: str, wanted: tuple[TensorSpec, ...], found: list[dict[str, Any]]) -> None:
+    shapes = [(tuple(int(n) for n in d["shape"]), np.dtype(d["dtype"]).name) for d in found]
+    fits = len(shapes) == len(wanted) and all(
+        shape == spec.shape and dtype in spec.dtypes for (shape, dtype), spec in zip(shapes, wanted, strict=True)
+    )
+    if not fits:
+        raise ModelError(
+            f"{path}: {side} tensors are {', '.join(f'{d}{list(s)}' for s, d in shapes)}; expected "
+            f"{', '.join(str(spec) for spec in wanted)}; this model does not fit this version of mien"
+        )

@@ -1,0 +1,133 @@
+"""Sightings over time → people.
+
+Nothing about a face is remembered but where it was and what it expressed: people are told apart by place and motion, never
+by their features. A track's number never leaves this module, and a track is forgotten soon after its person is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import hypot
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from device.contract import CELLS, EMOTIONS, Cell
+from device.types import Observation, Sighting
+
+HITS: Final = 3  # sightings before a track is a person: single false alarms are common, three in one place are not
+GONE_AFTER: Final = 2.5  # seconds without a sighting after which a person is gone
+DOUBTFUL_AFTER: Final = 0.9  # the same for a track that is not a person yet
+REACH: Final = 0.9  # how far a face may be from where it was expected, in face sizes
+REACH_GROWTH: Final = 0.8  # by how many face sizes a second that grows while the face is not seen
+SIZE_RATIO: Final = 1.8  # a face cannot be this many times larger or smaller than when last seen
+TREND: Final = 0.5  # weight of the newest motion in the expected one
+UNKNOWN_BELOW: Final = 0.4  # a person whose likeliest emotion is less likely than this is counted as unknown
+
+
+@dataclass(slots=True)
+class Track:
+    """One person while in view. Positions and sizes are in units of the frame's height, times in seconds."""
+
+    x: float
+    y: float
+    size: float
+    seen: float
+    vx: float = 0.0
+    vy: float = 0.0
+    hits: int = 1
+    hits_in_window: int = 0
+    emotion: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(EMOTIONS)))
+
+    def misfit(self, x: float, y: float, size: float, now: float) -> float:
+        """How badly a face fits, 0 (just where it was expected) to 1 (the limit); infinity beyond."""
+        gap = now - self.seen
+        trusted = min(gap, 0.6)  # motion is not extrapolated for longer
+        distance = hypot(x - self.x - self.vx * trusted, y - self.y - self.vy * trusted)
+        reach = (REACH + REACH_GROWTH * gap) * max(size, self.size)
+        ratio = max(size, self.size) / max(min(size, self.size), 1e-9)
+        return distance / reach if distance <= reach and ratio <= SIZE_RATIO else float("inf")
+
+    def follow(self, x: float, y: float, size: float, now: float) -> None:
+        """Move to where the person is now."""
+        gap = max(now - self.seen, 1e-3)
+        if gap <= 1.0:
+            self.vx += TREND * ((x - self.x) / gap - self.vx)
+            self.vy += TREND * ((y - self.y) / gap - self.vy)
+        else:
+            self.vx = self.vy = 0.0
+        self.x, self.y, self.seen = x, y, now
+        self.size += 0.5 * (size - self.size)
+        self.hits += 1
+
+    def learn(self, sighting: Sighting) -> None:
+        """Add what the person expresses now, by how much that reading is worth."""
+        self.hits_in_window += 1
+        self.emotion += np.asarray(sighting.reading.emotion) * sighting.reading.quality
+
+    def cell(self) -> Cell:
+        """The one cell that this person counts in: the likeliest emotion over all sightings in this window."""
+        total = float(self.emotion.sum())
+        if total <= 0:
+            return "unknown"
+        best = int(self.emotion.argmax())
+        return EMOTIONS[best] if self.emotion[best] / total >= UNKNOWN_BELOW else "unknown"
+
+
+class Tracks:
+    """Everybody in view."""
+
+    def __init__(self) -> None:
+        self._tracks: list[Track] = []
+        self._left: dict[Cell, int] = dict.fromkeys(CELLS, 0)
+        self.people = 0  # different people so far
+
+    def see(self, seen: Observation) -> None:
+        """Take in what one frame showed; its time must not go back."""
+        now, sightings = seen.taken_at, seen.sightings
+        places = [_place(sighting, seen.aspect) for sighting in sightings]
+        pairs = sorted(
+            (misfit, t, s)
+            for t, track in enumerate(self._tracks)
+            for s, place in enumerate(places)
+            if (misfit := track.misfit(*place, now)) <= 1
+        )
+        free_tracks, free_sightings = set(range(len(self._tracks))), set(range(len(places)))
+        for _, t, s in pairs:
+            if t in free_tracks and s in free_sightings:
+                free_tracks.discard(t)
+                free_sightings.discard(s)
+                self._tracks[t].follow(*places[s], now)
+                self._tracks[t].learn(sightings[s])
+                self.people += self._tracks[t].hits == HITS
+        for s in sorted(free_sightings):
+            self._tracks.append(Track(*places[s], now))
+            self._tracks[-1].learn(sightings[s])
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """Drop the tracks of those who are gone; of a person who counts in this window only the cell remains."""
+        staying = []
+        for track in self._tracks:
+            if now - track.seen <= (GONE_AFTER if track.hits >= HITS else DOUBTFUL_AFTER):
+                staying.append(track)
+            elif track.hits_in_window >= HITS:
+                self._left[track.cell()] += 1
+        self._tracks = staying
+
+    def close_window(self) -> dict[Cell, int]:
+        """Count everybody seen at least three times in the window that ends now, once each, and start the next from zero."""
+        counts, self._left = self._left, dict.fromkeys(CELLS, 0)
+        for track in self._tracks:
+            if track.hits_in_window >= HITS:
+                counts[track.cell()] += 1
+            track.hits_in_window = 0
+            track.emotion.fill(0)
+        return counts
+
+
+def _place(sighting: Sighting, aspect: float) -> tuple[float, float, float]:
+    """Centre and size of a face in units of the frame's height, so that distances are the same in both directions."""
+    x0, y0, x1, y1 = sighting.face.box
+    return (x0 + x1) / 2 * aspect, (y0 + y1) / 2, ((x1 - x0) * aspect + (y1 - y0)) / 2

@@ -1,0 +1,91 @@
+"""People and time → windows of fixed length. Pure: the clock is an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from device.contract import CELLS, Cell
+
+
+@dataclass(slots=True)
+class Window:
+    """What was true in one stretch of time, before any privacy rule: never leaves the process.
+
+    Attributes:
+        start: Seconds on the camera's clock.
+        seconds: Its fixed length.
+        counts: People per cell, each person once.
+        frames: How many frames were read in it.
+        watched: Seconds of it in which frames came.
+        pauses: How often watching was paused in it.
+    """
+
+    start: float
+    seconds: int
+    counts: dict[Cell, int] = field(default_factory=lambda: dict.fromkeys(CELLS, 0))
+    frames: int = 0
+    watched: float = 0.0
+    pauses: int = 0
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
+
+    @property
+    def coverage(self) -> float:
+        """Share of the time with frames, 0 to 1."""
+        return min(1.0, self.watched / self.seconds)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second while frames came."""
+        return self.frames / self.watched if self.watched > 0 else 0.0
+
+    def erase(self) -> None:
+        """Forget the counts; called as soon as the rules have seen them."""
+        for cell in self.counts:
+            self.counts[cell] = 0
+
+
+class Windows:
+    """Cuts time into windows, one after the other, from the first frame on.
+
+    Args:
+        seconds: Length of a window.
+        frame_seconds: How long one frame stands for; time in a gap of more than two of them was not watched.
+    """
+
+    def __init__(self, seconds: int, frame_seconds: float) -> None:
+        self._seconds = seconds
+        self._frame_seconds = frame_seconds
+        self._last = 0.0  # when the last frame was taken; means nothing before the first
+        self._current: Window | None = None
+
+    def due(self, now: float) -> Window | None:
+        """The next window that is over at ``now``, or ``None``; to be called until it is ``None``."""
+        over = self._current
+        if over is None or now < over.end:
+            return None
+        over.watched += self._watched(now, over.start, over.end)
+        self._current = Window(over.end, self._seconds)
+        return over
+
+    def frame(self, now: float) -> None:
+        """Count a frame taken at ``now``, in the window that ``due`` has left open."""
+        if self._current is None:
+            self._current, self._last = Window(now, self._seconds), now
+        self._current.watched += self._watched(now, self._current.start, now)
+        self._current.frames += 1
+        self._last = now
+
+    def finish(self) -> Window | None:
+        """The window that has begun, if it has any frame: watching stops before its end."""
+        over, self._current = self._current, None
+        if over is None or over.frames == 0:
+            return None
+        over.watched = min(over.watched + self._frame_seconds, float(self._seconds))
+        return over
+
+    def _watched(self, now: float, start: float, end: float) -> float:
+        """Seconds between ``start`` and ``end`` that belong to an unbroken run of frames up to ``now``."""
+        return max(0.0, end - max(self._last, start)) if now - self._last <= 2 * self._frame_seconds else 0.0

@@ -1,0 +1,81 @@
+"""``evaluate clips``: how many different people the tracker finds in recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from device import plug
+from device.cameras import CameraOptions
+from device.contract import EMOTIONS
+from device.errors import EndOfFrames
+from device.manifest import read_manifest
+from device.nets import face
+from device.nets.face import FaceNet
+from device.observe import observe
+from device.tracks import Tracks
+from device.types import Face, Frame, Reading
+from models.data import DataError
+from models.progress import track
+
+ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm"})
+FPS: Final = 5.0  # the device's default
+
+
+def _no_reading(frame: Frame, found: Face) -> Reading:
+    """People are told apart by place and motion alone: what they express plays no part here."""
+    return Reading((1 / len(EMOTIONS),) * len(EMOTIONS), found.score)
+
+
+def count_people(path: Path, find_faces: FaceNet, fps: float = FPS) -> int:
+    """Watch one recording from start to end, as fast as possible, and count its people.
+
+    Raises:
+        CameraError: It is not a video.
+    """
+    tracks, aspect = Tracks(), 1.0
+    options = CameraOptions(fps=fps, fast=True)
+    with closing(plug.find("device.cameras", "replay").open_camera(str(path), options)) as camera:
+
+        @contextmanager
+        def take() -> Iterator[Frame]:
+            nonlocal aspect
+            with camera.take() as frame:
+                aspect = frame.size[0] / frame.size[1]
+                yield frame
+
+        while True:
+            try:
+                now, sightings = observe(take, find_faces, _no_reading)
+            except EndOfFrames:
+                return tracks.people
+            tracks.see(sightings, now, aspect)
+
+
+def evaluate(folder: Path) -> dict[str, Any]:
+    """``{"people": {file name without its ending: count}}`` for every video in a folder.
+
+    Raises:
+        DataError: The folder is missing or holds no video.
+        CameraError: A file in it is not a video.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one with videos or GIFs in it")
+    clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    if not clips:
+        raise DataError(f"{folder}: no video in it; expected files ending in {', '.join(sorted(ENDINGS))}")
+    names = [clip.stem for clip in clips]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{folder}: two videos are named {repeated[0]!r}; rename one, results go by that name")
+    find_faces = FaceNet(read_manifest().file(face.NAME))
+    return {"people": {clip.stem: count_people(clip, find_faces) for clip in track(clips, "watching")}}
+
+
+def show(result: dict[str, Any]) -> str:
+    """The counts as a small table."""
+    people = result["people"]
+    width = max(len("clip"), *map(len, people))
+    return "\n".join([f"{'clip':<{width}}  people", *(f"{name:<{width}}  {count:>6}" for name, count in people.items())])

@@ -1,0 +1,110 @@
+"""``evaluate emotion``: how often the emotion model is right about faces that people have labelled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from device.contract import EMOTIONS
+from device.errors import ModelError
+from device.manifest import read_manifest
+from device.nets import emotion, face
+from device.nets.emotion import EmotionNet
+from device.nets.face import FaceNet
+from device.tflite import ModelFile
+from device.types import Face, Frame
+from models import data, measures
+from models.data import DataError, Rows
+from models.progress import track
+
+
+def pick(path: Path | None) -> tuple[ModelFile, float]:
+    """The shipped model, or the one in a file; and its temperature (that of the manifest when it lists this very file, else 1).
+
+    Raises:
+        ModelError: The file or the manifest cannot be read.
+    """
+    manifest = read_manifest()
+    if path is None:
+        return manifest.file(emotion.NAME), manifest[emotion.NAME].temperature
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the model ({error.strerror}); give the path of a .tflite file") from error
+    known = [entry.temperature for entry in manifest.entries.values() if entry.sha256 == sha256]
+    return ModelFile(path, sha256), known[0] if known else 1.0
+
+
+def scored(rows: Rows) -> Rows:
+    """The rows that have a label under the protocol.
+
+    Raises:
+        DataError: None has.
+    """
+    kept = rows[data.majority(rows.votes) >= 0]
+    if not len(kept):
+        raise DataError("no row has a majority label; see the protocol in models/README.md")
+    return kept
+
+
+def read_all(read: Callable[[Frame, Face], Any], rows: Rows, faces: list[Face | None]) -> measures.Probabilities:
+    """What the device reads in each image: ``float64[N, 8]``. An image without a detected face is taken whole."""
+    out = np.empty((len(rows), len(EMOTIONS)))
+    for row, (image, found) in enumerate(track(list(zip(rows.images, faces, strict=True)), "reading")):
+        with Frame(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), 0.0) as frame:
+            out[row] = read(frame, found or data.whole_image()).emotion
+    return out
+
+
+def evaluate(path: Path, model: Path | None) -> dict[str, Any]:
+    """Measure a model on a ``.npz`` in the format of FER+, through the device's own path.
+
+    Returns:
+        Figures, see ``models/README.md``.
+
+    Raises:
+        DataError, ModelError: A file is missing, damaged or of another format.
+    """
+    rows = scored(data.load(path))
+    file, temperature = pick(model)
+    net = EmotionNet(file, temperature=temperature)
+    faces = data.find_faces(rows.images, FaceNet(read_manifest().file(face.NAME)))
+    probabilities, labels = read_all(net, rows, faces), data.majority(rows.votes)
+    matrix = measures.confusion(probabilities, labels)
+    recall = dict(zip(EMOTIONS, measures.recalls(matrix), strict=True))
+    present = [value for value in recall.values() if value is not None]
+    return {
+        "n": len(rows),
+        "aligned": sum(found is not None for found in faces),
+        "accuracy": round(measures.accuracy(probabilities, labels), 4),
+        "macro_recall": round(float(np.mean(present)), 4),
+        "recall": {name: None if value is None else round(value, 4) for name, value in recall.items()},
+        "ece": round(measures.calibration_error(probabilities, labels), 4),
+        "temperature": temperature,
+        "confusion": matrix.tolist(),
+        "model": file.path.name,
+        "sha256": file.sha256,
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The figures as a small table."""
+    short = [name[:5] for name in EMOTIONS]
+    lines = [
+        f"{result['model']}  sha256 {result['sha256'][:12]}  temperature {result['temperature']}",
+        f"{result['n']} faces, {result['aligned']} of them aligned",
+        f"accuracy      {result['accuracy']:.2%}",
+        f"macro recall  {result['macro_recall']:.2%}",
+        f"calibration error (ECE, {measures.BINS} bins)  {result['ece']:.3f}",
+        "",
+        f"{'label':<11}{'recall':>8}  said: " + "".join(f"{name:>7}" for name in short),
+    ]
+    for name, row in zip(EMOTIONS, result["confusion"], strict=True):
+        recall = result["recall"][name]
+        lines.append(f"{name:<11}{'–' if recall is None else f'{recall:.1%}':>8}        " + "".join(f"{n:>7}" for n in row))
+    return "\n".join(lines)

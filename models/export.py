@@ -1,0 +1,167 @@
+"""Turn a checkpoint into the model that ships: int8, per channel, with its temperature in the manifest.
+
+    python -m models.export --checkpoint runs/first/best.pt --data ../shared/data/ferplus-train.npz
+
+Calibration sees training crops, cut as the device cuts them. Temperature and the loss from float to int8 are measured on the
+held-out tenth through ``EmotionNet``, that is, through the code that runs on the device. Softmax stays outside of the graph,
+batch normalisation is folded into the convolutions, the input is exactly ``grey - 128`` and the last layer stays float.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import litert_torch
+import numpy as np
+import numpy.typing as npt
+import torch
+from litert_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
+from litert_quantizer.utils import qsv_utils
+
+from device.errors import MienError
+from device.manifest import FOLDER, read_manifest
+from device.nets import emotion, face
+from device.nets.emotion import EmotionNet
+from device.nets.face import FaceNet
+from device.tflite import ModelFile
+from models import data, measures, train
+from models.data import DataError
+from models.eval_emotion import read_all, scored
+from models.release import release
+
+CALIBRATED_ON: Final = 400  # training crops
+LARGEST: Final = 1_200_000  # bytes of the shipped file
+LARGEST_LOSS: Final = 0.01  # of accuracy, from float to int8, on the held-out tenth
+INPUT_RANGE: Final = (-1.0, 127 / 128)  # 255 steps of 1/128: level 0 is -128, level 255 is 127
+SIGNATURE, ARGUMENT = "serving_default", "args_0"  # as litert_torch names them
+
+
+class Head(torch.nn.Module):
+    """``float32[1, 48, 48, 1]`` → ``float32[1, 8]`` logits: the trained net with its input as pictures lie in memory."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+def load_checkpoint(path: Path) -> train.Net:
+    """Read the weights that ``models.train`` saved.
+
+    Raises:
+        DataError: The file is missing, damaged, or holds another network.
+    """
+    net = train.Net()
+    try:
+        net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the checkpoint ({error.strerror}); give best.pt of a training run") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a checkpoint of this network ({str(error).splitlines()[0]})") from error
+    return net.eval()
+
+
+def to_float(net: train.Net) -> bytes:
+    """The network as a float32 TFLite model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "float.tflite"
+        litert_torch.convert(Head(net).eval(), (torch.zeros(1, emotion.SIDE, emotion.SIDE, 1),)).export(str(path))
+        return path.read_bytes()
+
+
+def to_int8(content: bytes, crops: npt.NDArray[np.float32]) -> bytes:
+    """Quantize a float model: int8 weights per channel, int8 activations by the least and greatest value seen.
+
+    Args:
+        content: The float model.
+        crops: ``float32[N, 48, 48, 1]``, what the device would put in.
+    """
+    recipe = recipe_manager.RecipeManager()
+    operation, keep = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
+    recipe.add_static_config(".*", operation.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+    for name in (operation.FULLY_CONNECTED, operation.OUTPUT):
+        recipe.add_quantization_config(".*", name, algorithm_key=keep)
+    seen = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    seen.calibrate({SIGNATURE: [{ARGUMENT: crop[None]} for crop in crops]}, recipe)
+    ranges = seen.get_model_qsvs()
+    for name, values in ranges.items():
+        if name.endswith(ARGUMENT):
+            values["min"], values["max"] = (np.full_like(values[key], end) for key, end in zip(("min", "max"), INPUT_RANGE))
+    whole = quantizer.Quantizer(content, recipe.get_quantization_recipe())
+    return bytes(whole.quantize(ranges, enable_progress_report=False).quantized_model)
+
+
+def load(content: bytes, folder: Path, name: str) -> EmotionNet:
+    """The model as the device loads it, at temperature 1; refused when its tensors are not those of ``nets.emotion``."""
+    path = folder / name
+    path.write_bytes(content)
+    return EmotionNet(ModelFile(path, hashlib.sha256(content).hexdigest()))
+
+
+def export(checkpoint: Path, path: Path, out: Path, seed: int) -> None:
+    """Convert, quantize, measure, and release if it is good enough.
+
+    Raises:
+        DataError, ModelError: A file is missing, damaged, or of another format; the result is too large or too much worse.
+    """
+    net = load_checkpoint(checkpoint)
+    rows = scored(data.load(path))
+    aside = data.held_out(rows.names)
+    detector = FaceNet(read_manifest().file(face.NAME))
+    chosen = np.random.default_rng(seed).choice(np.flatnonzero(~aside), min(CALIBRATED_ON, int((~aside).sum())), replace=False)
+    crops = train.plain(rows.images[chosen], data.align(rows.images[chosen], detector))
+    plain = to_float(net)
+    small = to_int8(plain, np.ascontiguousarray(crops.permute(0, 2, 3, 1).numpy()))
+    if len(small) > LARGEST:
+        raise DataError(f"{checkpoint}: the model would have {len(small)} bytes, more than {LARGEST}; not released")
+
+    held = rows[aside]
+    labels, faces = data.majority(held.votes), data.find_faces(held.images, detector)
+    with tempfile.TemporaryDirectory() as folder:
+        nets = {"float": load(plain, Path(folder), "float.tflite"), "int8": load(small, Path(folder), "int8.tflite")}
+        read = {name: read_all(net, held, faces) for name, net in nets.items()}
+    temperature = measures.fit_temperature(read["int8"], labels)
+    found = {name: measures.accuracy(probabilities, labels) for name, probabilities in read.items()}
+    errors = [measures.calibration_error(measures.tempered(read["int8"], t), labels) for t in (1.0, temperature)]
+    for name, value in found.items():
+        print(f"{name:<6} accuracy on {len(held)} held-out rows  {value:.2%}")
+    print(f"temperature {temperature}: calibration error {errors[0]:.3f} → {errors[1]:.3f}")
+    if found["float"] - found["int8"] > LARGEST_LOSS:
+        raise DataError(f"{checkpoint}: int8 loses {found['float'] - found['int8']:.2%}, more than {LARGEST_LOSS:.0%}; not released")
+    release(
+        out,
+        emotion.NAME,
+        small,
+        file=f"{emotion.NAME}.tflite",
+        source=f"models.train on ferplus-train.npz (FER2013 images with FER+ votes: research data), checkpoint sha256 "
+        f"{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}, models.export",
+        licence="Apache-2.0",
+        temperature=temperature,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m models.export", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True, help="best.pt of a training run")
+    parser.add_argument("--data", type=Path, required=True, help="ferplus-train.npz")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the manifest (default: models/)")
+    parser.add_argument("--seed", type=int, default=1, help="which crops calibrate")
+    args = parser.parse_args()
+    try:
+        export(args.checkpoint, args.data, args.out, args.seed)
+    except (DataError, MienError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""How good a classifier is: figures from probabilities and labels. Pure functions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Probabilities = npt.NDArray[np.float64]  # [N, classes], rows sum to 1
+Labels = npt.NDArray[np.int64]  # [N]
+BINS: Final = 15
+LEAST: Final = 1e-12  # a probability is never taken as 0
+TEMPERATURES: Final = (0.2, 5.0)
+
+
+def accuracy(probabilities: Probabilities, labels: Labels) -> float:
+    """Share of the rows whose likeliest class is the label."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def confusion(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.int64]:
+    """``int64[classes, classes]``: rows are labels, columns are what the model said."""
+    classes = probabilities.shape[1]
+    return np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+
+
+def recalls(matrix: npt.NDArray[np.int64]) -> list[float | None]:
+    """Per class, the share of its rows that were recognised; ``None`` for a class without rows."""
+    return [float(row[k] / row.sum()) if row.sum() else None for k, row in enumerate(matrix)]
+
+
+def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599): how far confidence is from accuracy, over equal bins."""
+    sure = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    which = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(which, weights=right - sure, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def tempered(probabilities: Probabilities, temperature: float) -> Probabilities:
+    """The probabilities that the same logits give when divided by ``temperature``."""
+    logits = np.log(np.maximum(probabilities, LEAST)) / temperature
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def negative_log_likelihood(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean over the rows, in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], LEAST)).mean())
+
+
+def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
+    """The temperature with the least negative log-likelihood, to three digits, by golden-section search.
+
+    Args:
+        probabilities: At temperature 1.
+        labels: From rows that were not trained on.
+    """
+    low, high = np.log(TEMPERATURES)
+    golden = (np.sqrt(5) - 1) / 2
+    while high - low > 1e-4:
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        losses = [negative_log_likelihood(tempered(probabilities, float(np.exp(t))), labels) for t in (left, right)]
+        low, high = (low, right) if losses[0] <= losses[1] else (left, high)
+    return round(float(np.exp((low + high) / 2)), 3)

@@ -1,0 +1,1 @@
+"""The fleet manager's side. It imports ``device.contract`` and nothing else of the device."""

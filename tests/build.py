@@ -1,0 +1,79 @@
+"""Small things that many tests need."""
+
+from __future__ import annotations
+
+import socket
+from datetime import datetime, timezone
+
+from device.clock import Clock
+from device.contract import Cell, Envelope, ModelHashes, Report
+from device.privacy import Circumstances, Terms, release
+from device.types import Face, Observation, Reading, Sighting
+from device.window import Window
+
+HASHES = ModelHashes(face="sha256:" + "a" * 64, emotion="sha256:" + "b" * 64)
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+HAPPY = (0.05, 0.9, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005)
+NEUTRAL = (0.9, 0.05, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005)
+
+
+def window(counts: dict[Cell, int], seconds: int = 10) -> Window:
+    """A whole window with these people in it."""
+    made = Window(start=0.0, seconds=seconds, frames=5 * seconds, watched=float(seconds))
+    made.counts.update(counts)
+    return made
+
+
+def report(seq: int = 1, counts: dict[Cell, int] | None = None, k: int = 5) -> Report:
+    """A report as the privacy rules make it."""
+    circumstances = Circumstances(seq=seq, start=NOON, boot="5f0c1a2b", synced=True, models=HASHES)
+    return release(window({"neutral": 7, "happiness": 6} if counts is None else counts), Terms(k), circumstances)
+
+
+def envelope(seq: int = 1) -> Envelope:
+    """A report as it lies in the spool."""
+    return Envelope(time=NOON, report=report(seq))
+
+
+def face(x: float = 0.5, y: float = 0.5, size: float = 0.2, score: float = 0.9) -> Face:
+    """An upright face; centre and size as fractions of a square frame."""
+    left, right, top = x - size / 5, x + size / 5, y - size / 8
+    points = ((left, top), (right, top), (x, y), (x, y + size / 4), (x - size / 2, y), (x + size / 2, y))
+    return Face((x - size / 2, y - size / 2, x + size / 2, y + size / 2), points, score)
+
+
+def sighting(x: float = 0.5, y: float = 0.5, size: float = 0.2, emotion: tuple[float, ...] = NEUTRAL, quality: float = 0.9) -> Sighting:
+    return Sighting(face(x, y, size), Reading(emotion, quality))
+
+
+def seen(at: float, *sightings: Sighting) -> Observation:
+    """What a square frame showed."""
+    return Observation(at, 1.0, sightings)
+
+
+class SetClock(Clock):
+    """A clock that stands where it is put."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        super().__init__("5f0c1a2b")
+        object.__setattr__(self, "at", now)
+
+    at: float
+
+    def now(self) -> float:
+        return self.at
+
+    def move(self, seconds: float) -> None:
+        object.__setattr__(self, "at", self.at + seconds)
+
+    def utc(self, at: float) -> datetime:
+        return datetime.fromtimestamp(NOON.timestamp() + at, timezone.utc)
+
+    def synced(self) -> bool:
+        return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

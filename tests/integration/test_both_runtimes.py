@@ -1,0 +1,110 @@
+"""The models on ``tflite-runtime``, in an environment of their own that these tests build, beside ``ai-edge-litert``."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.timeout(400)  # the environment is downloaded once
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = ROOT / ".venv-tflite-runtime"
+NEEDED = ("tflite-runtime==2.14.0", "numpy<2", "opencv-python-headless>=4.10,<4.12", "pydantic>=2,<3", "pytest")
+NEWEST = (3, 11)  # Python that tflite-runtime has wheels for
+OLDEST = (3, 10)  # Python that mien supports
+OUTPUTS = Path(__file__).with_name("model_outputs.py")
+LOGIT_STEP = 0.05  # int8 kernels may round either way: 0.020 was measured, over logits from -2 to 2
+
+
+def candidates() -> Iterator[Path]:
+    """Pythons that may be old enough: this one, those on PATH, those of pyenv."""
+    yield Path(sys.executable)
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        if found := shutil.which(f"python3.{minor}"):
+            yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(pyenv.glob("versions/3.1[01]*/bin/python3"), reverse=True)
+
+
+def old_python() -> Path | None:
+    """A Python that ``tflite-runtime`` has wheels for and that can make environments."""
+    question = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+    for python in candidates():
+        answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False, timeout=30)
+        if answer.returncode == 0 and OLDEST <= tuple(int(part) for part in answer.stdout.split()) <= NEWEST:
+            return python
+    return None
+
+
+@pytest.fixture(scope="module")
+def other_python() -> Path:
+    """The Python of an environment with ``tflite-runtime`` and NumPy 1, made once and used again while it is complete."""
+    ENVIRONMENT.mkdir(exist_ok=True)
+    complete, python = ENVIRONMENT / "complete", ENVIRONMENT / "env" / "bin" / "python"
+    with (ENVIRONMENT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests of this file may run in several processes
+        if not (complete.exists() and complete.read_text() == "\n".join(NEEDED) and python.exists()):
+            old = old_python()
+            if old is None:
+                pytest.skip("no Python 3.10 or 3.11 with venv on this machine: tflite-runtime has no wheels for later ones")
+            complete.unlink(missing_ok=True)
+            run(old, "-m", "venv", "--clear", ENVIRONMENT / "env")
+            run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *NEEDED)
+            complete.write_text("\n".join(NEEDED))
+    return python
+
+
+def run(*words: str | Path) -> str:
+    """Run a command in the project's folder with nothing of this environment in it; its output, or a failed test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "VIRTUAL_ENV"))}
+    done = subprocess.run(words, cwd=ROOT, env={**kept, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def test_the_model_tests_pass_with_tflite_runtime(other_python: Path) -> None:
+    tests = ["test_models.py", "test_nets_face.py", "test_nets_emotion.py"]
+    plain = ["-c", os.devnull, "--rootdir", ROOT, "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q"]
+
+    said = run(other_python, "-m", "pytest", *plain, *(Path("tests", "unit", name) for name in tests))
+
+    assert "passed" in said
+    assert "skipped" not in said
+
+
+def test_that_environment_holds_one_runtime_and_numpy_1(other_python: Path) -> None:
+    said = run(other_python, "-c", "import numpy; from device.tflite import find_runtime; print(find_runtime()[0], numpy.__version__)")
+
+    runtime, numpy_version = said.split()
+    assert runtime == "tflite-runtime"
+    assert numpy_version.startswith("1.")
+
+
+@pytest.fixture(scope="module")
+def answers(other_python: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+    """What the models answer to the same pictures on either runtime."""
+    pytest.importorskip("ai_edge_litert", reason="this environment has no ai-edge-litert to compare with")
+    return json.loads(run(Path(sys.executable), OUTPUTS, "ai-edge-litert")), json.loads(run(other_python, OUTPUTS, "tflite-runtime"))
+
+
+def test_the_float_model_answers_the_same_on_both(answers: tuple[dict[str, list[list[float]]], ...]) -> None:
+    ours, theirs = (np.array(answer["face"]) for answer in answers)
+
+    assert np.abs(ours).max() > 1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_the_int8_model_answers_the_same_on_both_to_a_quantization_step(answers: tuple[dict[str, list[list[float]]], ...]) -> None:
+    ours, theirs = (np.array(answer["emotion"]) for answer in answers)
+
+    assert np.ptp(ours) > 1
+    np.testing.assert_allclose(ours, theirs, atol=LOGIT_STEP)

@@ -1,0 +1,56 @@
+"""Figures of a classifier, on rows small enough to check by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models import measures
+
+SURE = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.3, 0.7, 0.0], [0.6, 0.4, 0.0]])
+LABELS = np.array([0, 1, 1, 0])
+
+
+def test_confusion_has_labels_in_rows_and_answers_in_columns() -> None:
+    matrix = measures.confusion(SURE, LABELS)
+
+    assert matrix.tolist() == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert measures.accuracy(SURE, LABELS) == 0.75
+
+
+def test_a_class_without_rows_has_no_recall() -> None:
+    assert measures.recalls(measures.confusion(SURE, LABELS)) == [1.0, 0.5, None]
+
+
+def test_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() -> None:
+    """Each row lies in its own bin: gaps 0.1, 0.8, 0.3 and 0.4."""
+    assert measures.calibration_error(SURE, LABELS) == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)
+
+
+def test_a_model_as_sure_as_it_is_right_has_no_calibration_error() -> None:
+    probabilities = np.tile([0.75, 0.25], (4, 1))
+
+    assert measures.calibration_error(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(0)
+
+
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    assert measures.calibration_error(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(1)
+
+
+def test_a_higher_temperature_flattens_and_keeps_the_order() -> None:
+    flat = measures.tempered(SURE, 3.0)
+
+    np.testing.assert_allclose(flat.sum(axis=1), 1)
+    assert (flat.argmax(axis=1) == SURE.argmax(axis=1)).all()
+    assert (flat.max(axis=1) < SURE.max(axis=1)).all()
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.0])
+def test_the_temperature_that_made_the_labels_is_found_again(true_temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (20_000, 8))
+    probabilities = measures.tempered(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1.0)
+    cumulative = measures.tempered(probabilities, true_temperature).cumsum(axis=1)
+    labels = (rng.random((len(logits), 1)) > cumulative).sum(axis=1).clip(max=7)
+
+    assert measures.fit_temperature(probabilities, labels) == pytest.approx(true_temperature, rel=0.05)

@@ -1,0 +1,173 @@
+"""The face detector: anchors, letterbox, merging, and faces that it must find. Runs with either TFLite runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from device.manifest import read_manifest
+from device.nets import face
+from device.nets.face import GRID, SIDE, FaceNet, Letterbox
+from device.types import Frame
+
+COMPOSITES = sorted((Path(__file__).parents[2] / "device" / "cameras" / "faces").glob("*.png"))
+SQUARE = Letterbox.of(SIDE, SIDE)
+Hit = tuple[int, int, float, tuple[float, float, float, float]]  # row, column, logit, (dx, dy, width, height) in input pixels
+
+
+def tensors(*hits: Hit) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The model's output for some hits and nothing else; keypoint k lies 2k pixels right of the anchor and k below."""
+    boxes = np.zeros((1, GRID * GRID, 16), np.float32)
+    logits = np.full((1, GRID * GRID, 1), -20, np.float32)
+    for row, column, logit, box in hits:
+        anchor = row * GRID + column
+        logits[0, anchor, 0] = logit
+        boxes[0, anchor, :4] = box
+        boxes[0, anchor, 4:] = [value for k in range(6) for value in (2 * k, k)]
+    return boxes, logits
+
+
+def scene(composite: Path, size: int, left: int, top: int, *, width: int = 640, height: int = 480) -> Frame:
+    """A mean face, ``size`` pixels wide, on a plain grey canvas."""
+    image = cv2.imread(str(composite), cv2.IMREAD_GRAYSCALE)
+    canvas = np.full((height, width), 128, np.uint8)
+    canvas[top : top + size, left : left + size] = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return Frame(cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB), 0.0)
+
+
+@pytest.fixture(scope="module")
+def net() -> FaceNet:
+    return FaceNet(read_manifest().file(face.NAME))
+
+
+# decode
+
+
+def test_no_hit_is_no_face() -> None:
+    assert face.decode(*tensors(), SQUARE) == ()
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 47), (24, 24), (47, 5)])
+def test_a_box_lies_around_the_centre_of_its_anchors_cell(row: int, column: int) -> None:
+    (found,) = face.decode(*tensors((row, column, 3.0, (0, 0, 48, 96))), SQUARE)
+
+    x, y = (column + 0.5) / GRID, (row + 0.5) / GRID
+    assert found.box == pytest.approx((x - 0.125, y - 0.25, x + 0.125, y + 0.25))
+    assert found.score == pytest.approx(1 / (1 + np.exp(-3.0)))
+
+
+def test_offsets_and_keypoints_are_in_input_pixels_from_the_anchor() -> None:
+    (found,) = face.decode(*tensors((10, 20, 2.0, (9.6, -4.8, 40, 40))), SQUARE)
+
+    x, y = 20.5 / GRID, 10.5 / GRID
+    assert (found.box[0] + found.box[2]) / 2 == pytest.approx(x + 0.05)
+    assert (found.box[1] + found.box[3]) / 2 == pytest.approx(y - 0.025)
+    assert [c for p in found.keypoints for c in p] == pytest.approx(
+        [c for k in range(6) for c in (x + 2 * k / SIDE, y + k / SIDE)]
+    )
+
+
+@pytest.mark.parametrize(("logit", "count"), [(-0.1, 0), (0.1, 1)])
+def test_a_face_counts_from_the_least_score_on(logit: float, count: int) -> None:
+    assert len(face.decode(*tensors((5, 5, logit, (0, 0, 30, 30))), SQUARE, min_score=0.5)) == count
+
+
+def test_overlapping_hits_are_one_face_at_their_mean_weighted_by_score() -> None:
+    (found,) = face.decode(*tensors((20, 20, 4.0, (0, 0, 40, 40)), (20, 21, 1.0, (0, 0, 40, 40))), SQUARE)
+
+    strong, weak = 1 / (1 + np.exp(-4.0)), 1 / (1 + np.exp(-1.0))
+    expected = (20.5 * strong + 21.5 * weak) / (strong + weak) / GRID
+    assert (found.box[0] + found.box[2]) / 2 == pytest.approx(expected)
+    assert found.score == pytest.approx(strong)
+
+
+def test_faces_apart_stay_apart_and_the_surest_comes_first() -> None:
+    found = face.decode(*tensors((10, 10, 1.0, (0, 0, 30, 30)), (10, 30, 5.0, (0, 0, 30, 30))), SQUARE)
+
+    assert [round(f.box[0] * GRID) for f in found] == [27, 7]
+
+
+def test_a_box_without_area_merges_with_nothing_and_divides_by_nothing() -> None:
+    found = face.decode(*tensors((10, 10, 1.0, (0, 0, 0, 0)), (10, 11, 2.0, (0, 0, 0, 0))), SQUARE)
+
+    assert len(found) == 2
+
+
+# letterbox
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (640, 480, Letterbox(192, 144, 0, 24)),
+        (480, 640, Letterbox(144, 192, 24, 0)),
+        (1920, 1080, Letterbox(192, 108, 0, 42)),
+        (100, 100, Letterbox(192, 192, 0, 0)),
+        (4000, 2, Letterbox(192, 1, 0, 95)),
+    ],
+)
+def test_a_picture_keeps_its_aspect_and_lies_in_the_middle(width: int, height: int, expected: Letterbox) -> None:
+    assert Letterbox.of(width, height) == expected
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640)])
+def test_the_letterbox_is_undone_in_boxes_and_keypoints(width: int, height: int) -> None:
+    """The cell at the middle of the input is the middle of the frame; a square in the input is a square in the frame."""
+    (found,) = face.decode(*tensors((24, 24, 3.0, (-2, -2, 48, 48))), Letterbox.of(width, height))
+
+    x0, y0, x1, y1 = found.box
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((0.5, 0.5))
+    assert (x1 - x0) * width == pytest.approx((y1 - y0) * height)
+    assert (x1 - x0) * width == pytest.approx(48 * 640 / SIDE)
+    assert found.keypoints[0] == pytest.approx((0.5 + 2 * 640 / SIDE / width, 0.5 + 2 * 640 / SIDE / height))
+
+
+@pytest.mark.parametrize(("width", "height", "rows", "columns"), [(64, 32, (48, 144), (0, 192)), (300, 600, (0, 192), (48, 144))])
+def test_prepare_fills_the_letterbox_from_minus_one_to_one_and_leaves_grey_around_it(
+    width: int, height: int, rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    pixels = np.full((height, width, 3), (0, 255, 51), np.uint8)
+    out = np.full((1, SIDE, SIDE, 3), 9, np.float32)
+
+    face.prepare(pixels, out)
+
+    inside = out[0, rows[0] : rows[1], columns[0] : columns[1]]
+    np.testing.assert_allclose(inside, np.broadcast_to([-1, 1, -0.6], inside.shape), atol=1e-6)
+    out[0, rows[0] : rows[1], columns[0] : columns[1]] = 0
+    assert not out.any()
+
+
+# the real model
+
+
+@pytest.mark.parametrize("composite", COMPOSITES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("size", [96, 200])
+def test_every_mean_face_is_found_where_it_is(net: FaceNet, composite: Path, size: int) -> None:
+    with scene(composite, size, left=330, top=150) as frame:
+        (found,) = net(frame)
+
+    x, y = (found.box[0] + found.box[2]) / 2 * 640, (found.box[1] + found.box[3]) / 2 * 480
+    assert abs(x - (330 + size / 2)) < 0.15 * size
+    assert abs(y - (150 + size / 2)) < 0.2 * size
+    assert 0.5 * size < (found.box[2] - found.box[0]) * 640 < 1.2 * size
+    (right_x, _), (left_x, _), _, (_, mouth_y) = found.keypoints[:4]
+    assert right_x < left_x
+    assert mouth_y > found.keypoints[0][1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (360, 640)])
+def test_a_face_is_found_in_wide_and_in_tall_frames(net: FaceNet, width: int, height: int) -> None:
+    with scene(COMPOSITES[0], 150, left=100, top=100, width=width, height=height) as frame:
+        (found,) = net(frame)
+
+    assert (found.box[0] + found.box[2]) / 2 * width == pytest.approx(175, abs=25)
+    assert (found.box[1] + found.box[3]) / 2 * height == pytest.approx(175, abs=30)
+
+
+def test_an_empty_picture_holds_no_face(net: FaceNet) -> None:
+    with Frame(np.full((480, 640, 3), 128, np.uint8), 0.0) as frame:
+        assert net(frame) == ()
