@@ -36,7 +36,7 @@ with_settings = click.option(
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="mien")
 def main() -> None:
-    """Read expressions with a camera, publish anonymous counts over MQTT, keep no image.
+    r"""Read expressions with a camera, publish anonymous counts over MQTT, keep no image.
 
     Two processes do the work: `watch` has the camera and no network, `send` has the network and no camera.
     A folder of small files, the spool, joins them.
@@ -87,7 +87,9 @@ def send(file: Path | None, once: bool) -> None:
 
 
 @main.command()
-@click.option("--camera", default="composite", show_default=True, metavar="NAME[:ADDRESS]", help="composite, replay:FILE, v4l2:DEVICE.")
+@click.option(
+    "--camera", default="composite", show_default=True, metavar="NAME[:ADDRESS]", help="composite, replay:FILE, v4l2:DEVICE."
+)
 @click.option("--broker", metavar="URL", help="Use a broker that is there (mqtt://host:port) instead of an embedded one.")
 @click.option("--seconds", default=60, show_default=True, type=click.IntRange(10, 3600), help="How long to watch.")
 @click.option("--window", default=10, show_default=True, type=click.IntRange(5, 900), help="Length of a window in seconds.")

@@ -29,4 +29,4 @@ def set_up(process: str, level: Level = "info") -> FilteringBoundLogger:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    return cast(FilteringBoundLogger, structlog.get_logger(process=process))
+    return cast("FilteringBoundLogger", structlog.get_logger(process=process))

@@ -52,7 +52,8 @@ class Manifest:
         try:
             return self.entries[name]
         except KeyError:
-            raise ModelError(f"{self.folder / 'manifest.json'}: no model named {name!r}; it has {', '.join(self.entries)}") from None
+            path, known = self.folder / "manifest.json", ", ".join(self.entries)
+            raise ModelError(f"{path}: no model named {name!r}; it has {known}; reinstall mien") from None
 
 
 def read_manifest(folder: Path = FOLDER) -> Manifest:

@@ -33,6 +33,4 @@ def observe(
     """
     with take() as frame:
         width, height = frame.size
-        return Observation(
-            frame.taken_at, width / height, tuple(Sighting(face, read(frame, face)) for face in find_faces(frame))
-        )
+        return Observation(frame.taken_at, width / height, tuple(Sighting(face, read(frame, face)) for face in find_faces(frame)))

@@ -80,17 +80,18 @@ def suppress_small_cells(draft: Draft, terms: Terms) -> Draft:
     return replace(draft, cells={cell: n if n is not None and n >= terms.k else None for cell, n in draft.cells.items()})
 
 
-def suppress_a_complement(draft: Draft, terms: Terms) -> Draft:
-    """Where cells are left out, leave out the smallest other one too.
+def suppress_a_complement(draft: Draft, _: Terms) -> Draft:
+    """Where cells are left out, leave out the smallest other one too, with all that equal it.
 
     The published sum minus the published cells is then a figure about more than k people, and gives back no cell: any
     exchange of values among the cells left out would have been published as the same report, and among them are both a
-    small and a large one.
+    small and a large one. (Of two equal ones, leaving out the first by name would break that exchange, and tell.)
     """
-    large = [(n, cell) for cell, n in draft.cells.items() if n is not None]
+    large = {cell: n for cell, n in draft.cells.items() if n is not None}
     if len(large) == len(draft.cells) or not large:
         return draft
-    return replace(draft, cells={**draft.cells, min(large)[1]: None})
+    smallest = min(large.values())
+    return replace(draft, cells={cell: None if n == smallest else n for cell, n in draft.cells.items()})
 
 
 Rule = Callable[[Draft, Terms], Draft]
@@ -109,7 +110,9 @@ def apply(counts: Mapping[Cell, int], terms: Terms, rules: tuple[Rule, ...] = RU
             try:
                 draft = rule(draft, terms)
             except Exception:  # fail closed, whatever it was; `from None` keeps the counts out of the traceback
-                raise PrivacyError(f"the privacy rule {rule.__name__} failed: this window is not published; report this bug") from None
+                raise PrivacyError(
+                    f"the privacy rule {rule.__name__} failed: this window is not published; report this bug"
+                ) from None
     return draft
 
 

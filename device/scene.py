@@ -3,7 +3,8 @@
 Pure: a scene is a function of its seed and the time, the same on every machine. People walk through along three lanes, one
 behind the other, and nobody hides another's face. Every ten seconds a new *act* begins, in which most of them share one mood; all
 moods change within half a second around its start. Nobody comes or goes near the start of an act, so that in every window
-of ten seconds each person is either plainly in view or not at all.
+of ten seconds each person is plainly in view or not at all; and all walk one way, so that nobody comes where another just
+left: the device tells people apart by place and motion only.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ class Scene:
         elif t > walk.leaves:
             x += 2 * end * _ease((t - walk.leaves) / STEP_SECONDS)
         y = lane.height + 0.03 * (low - 0.5) + 0.008 * sin(2 * pi * (t / 1.7 + phase))
-        backwards = _dice(self.seed, _WAYS, walk.lane)[0] < 0.5
+        backwards = _dice(self.seed, _WAYS)[0] < 0.5
         gain, grey = 0.9 + 0.15 * light, 35 + 30 * dark
         return Figure(
             number=walk.number,

@@ -37,7 +37,9 @@ GIVE_UP: Final = 15.0  # seconds for the first connection when asked to send onc
 class Sender:
     """What to publish and what to keep: events in, messages out."""
 
-    def __init__(self, settings: Settings, spool: Spool, publisher: Publisher, clock: Clock, session: str, log: FilteringBoundLogger):
+    def __init__(
+        self, settings: Settings, spool: Spool, publisher: Publisher, clock: Clock, session: str, log: FilteringBoundLogger
+    ):
         self._settings = settings
         self._spool = spool
         self._publisher = publisher
@@ -84,7 +86,9 @@ class Sender:
                     self._took(path)
             case Refused(token, reason):
                 if path := self._on_the_way.pop(token, None):
-                    self._log.error(f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool", retry_in=REFUSED_WAIT)
+                    self._log.error(
+                        f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool", retry_in=REFUSED_WAIT
+                    )
                     self._hold_until = self._clock.now() + REFUSED_WAIT
             case Received(name, payload):
                 if name == topic(self._settings.device, "down/ack"):
@@ -167,7 +171,7 @@ class Sender:
         try:
             seq = Ack.model_validate_json(payload[:MAX_MESSAGE_BYTES]).seq
         except ValidationError:
-            self._log.warning("down/ack is not an acknowledgement and was ignored; expected {\"seq\": N}")
+            self._log.warning('down/ack is not an acknowledgement and was ignored; expected {"seq": N}')
             return
         if seq > self._newest_sent:
             self._log.warning("down/ack names a report that was never sent and was ignored", seq=seq, newest=self._newest_sent)

@@ -66,7 +66,9 @@ class Spool:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / f".{side}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
         except OSError as error:
-            raise SpoolError(f"{folder}: cannot be used as a spool ({error.strerror}); make the folder writable for this user") from error
+            raise SpoolError(
+                f"{folder}: cannot be used as a spool ({error.strerror}); make the folder writable for this user"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -78,7 +80,9 @@ class Spool:
             for left in (folder / "tmp").iterdir():
                 left.unlink(missing_ok=True)
             self._held = self._sizes()
-            self._next = 1 + max([seq_of(path) for path in self._held] + [seq_of(path) for path in (folder / "bad").iterdir()], default=0)
+            self._next = 1 + max(
+                [seq_of(path) for path in self._held] + [seq_of(path) for path in (folder / "bad").iterdir()], default=0
+            )
 
     def close(self) -> None:
         """Let go of this side."""
@@ -114,7 +118,9 @@ class Spool:
             with suppress(OSError):
                 temporary.unlink()
             what = "the disk is full; free some space" if error.errno == errno.ENOSPC else f"{error.strerror}; check the disk"
-            raise SpoolFullError(f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then") from error
+            raise SpoolFullError(
+                f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then"
+            ) from error
         self._next += 1
         return self._make_room(newest=final)
 

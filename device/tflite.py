@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ import numpy.typing as npt
 from device.errors import ModelError, RuntimeMissingError
 
 Runtime = Literal["ai-edge-litert", "tflite-runtime"]
+Wanted = Literal["auto", "ai-edge-litert", "tflite-runtime"]
 RUNTIMES: dict[Runtime, str] = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
@@ -44,7 +47,7 @@ class ModelFile:
     sha256: str
 
 
-def find_runtime(wanted: Runtime | Literal["auto"] = "auto") -> tuple[Runtime, type[Any]]:
+def find_runtime(wanted: Wanted = "auto") -> tuple[Runtime, type[Any]]:
     """Return the name and the ``Interpreter`` class of a runtime that is installed and fits this NumPy.
 
     Raises:
@@ -86,14 +89,15 @@ class Model:
         *,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
-        runtime: Runtime | Literal["auto"] = "auto",
+        runtime: Wanted = "auto",
         threads: int = 1,
     ) -> None:
         content = read_verified(file)
         self.runtime, interpreter_class = find_runtime(runtime)
         try:
-            self._interpreter = interpreter_class(model_content=content, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _quiet():
+                self._interpreter = interpreter_class(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{file.path}: {self.runtime} cannot run this model ({str(error).splitlines()[0]}); restore the packaged file"
@@ -106,7 +110,7 @@ class Model:
         _expect(file.path, "output", outputs, self._interpreter.get_output_details())
         self.scale, self.zero_point = details[0]["quantization"]
         self.input_dtype = np.dtype(details[0]["dtype"])
-        self.output_scales = [detail["quantization"] for detail in self._interpreter.get_output_details()]
+        self.output_scales: list[tuple[float, int]] = [d["quantization"] for d in self._interpreter.get_output_details()]
 
     def run(self, fill: Callable[[Tensor], None]) -> tuple[Tensor, ...]:
         """Let ``fill`` write the input tensor in place, invoke, zero the input, and return copies of the outputs.
@@ -128,6 +132,19 @@ class Model:
     def invoke(self) -> None:
         """Run once on whatever the input holds: for timing the bare model."""
         self._interpreter.invoke()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the runtimes' greeting, written by C++, off standard error; what goes wrong comes as an exception."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def read_verified(file: ModelFile) -> bytes:

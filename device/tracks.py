@@ -86,6 +86,7 @@ class Tracks:
     def see(self, seen: Observation) -> None:
         """Take in what one frame showed; its time must not go back."""
         now, sightings = seen.taken_at, seen.sightings
+        self._forget(now)
         places = [_place(sighting, seen.aspect) for sighting in sightings]
         pairs = sorted(
             (misfit, t, s)
@@ -104,7 +105,6 @@ class Tracks:
         for s in sorted(free_sightings):
             self._tracks.append(Track(*places[s], now))
             self._tracks[-1].learn(sightings[s])
-        self._forget(now)
 
     def _forget(self, now: float) -> None:
         """Drop the tracks of those who are gone; of a person who counts in this window only the cell remains."""

@@ -136,9 +136,7 @@ class Watcher:
         trouble = trouble or ("disk" if self._outbox.stuck else self._trouble)
         state: Health = "degraded" if trouble else "ok"
         try:
-            health.write(
-                self._settings.run_folder, health.WatchHealth(at=now, health=state, trouble=trouble, models=self._models)
-            )
+            health.write(self._settings.run_folder, health.WatchHealth(at=now, health=state, trouble=trouble, models=self._models))
         except SpoolError as error:
             self._log.warning(str(error))
         self._told = now

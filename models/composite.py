@@ -1,7 +1,7 @@
 """Make the mean faces of the composite camera: what many faces of one emotion have in common, and nobody's likeness.
 
 Per emotion: the FER+ training faces that most taggers agree on, without repeats, laid over each other by their eyes, averaged.
-``python -m models.composite --data ferplus-train.npz --out device/cameras/faces``
+``python -m models.composite --data ferplus-train.npz --out device/cameras/faces --picture docs/images/composite.png``
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from device.cameras.composite import Painter
 from device.contract import EMOTIONS
 from device.errors import MienError
 from device.manifest import read_manifest
 from device.nets.emotion import EmotionNet
 from device.nets.face import FaceNet
+from device.scene import Scene
 from device.types import Face, Frame, Pixels, Reading
 from models import data
 
@@ -34,6 +36,7 @@ MOST: Final = 1000  # the surest; more do not change the mean
 SAME_PHOTO: Final = 0.93  # correlation above which two images are one photo
 FRONTAL: Final = 0.22  # the nose is at most this far, in eye distances, from the middle between the eyes
 LEAST_COVERED: Final = 0.25  # of the faces must reach a pixel for its mean to count
+PICTURE: Final = (16, 26.0)  # seed and second of the scene that is painted for the documentation
 MEAN, DEVIATION = 128.0, 46.0  # of a mean face, over the pixels that every face covers
 
 
@@ -86,7 +89,7 @@ def lay_over(images: Pixels, find_faces: Callable[[Frame], tuple[Face, ...]], no
     laid, reached, pad = [], [], data.PADDING
     for image in tqdm(images, desc=note, unit="face", leave=False):
         side = len(image) + 2 * pad
-        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=float(image.mean()))
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=[float(image.mean())])
         faces = find_faces(Frame(cv2.cvtColor(padded, cv2.COLOR_GRAY2RGB), 0.0))
         matrix = eye_matrix(faces[0], side, side) if faces else None
         if matrix is None:
@@ -112,7 +115,7 @@ def mean_of(laid: Pixels, reached: Pixels) -> Pixels:
     well = weight > 0.9 * len(laid)
     mean = (mean - mean[well].mean()) / mean[well].std()
     mean *= np.clip(weight / (LEAST_COVERED * len(laid)), 0, 1)
-    return np.clip(mean * DEVIATION + MEAN, 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip(mean * DEVIATION + MEAN, 0, 255).round(), np.uint8)
 
 
 def mean_face(rows: data.Rows, label: int, find_faces: Callable[[Frame], tuple[Face, ...]]) -> MeanFace:
@@ -134,7 +137,9 @@ def mean_face(rows: data.Rows, label: int, find_faces: Callable[[Frame], tuple[F
         count = len(once)
         if count >= LEAST:
             return MeanFace(mean_of(laid[once], reached[once]), count, agreement)
-    raise data.DataError(f"{EMOTIONS[label]}: only {count} different faces in the data, at least {LEAST} are needed; use all of FER+")
+    raise data.DataError(
+        f"{EMOTIONS[label]}: only {count} different faces in the data, at least {LEAST} are needed; use all of FER+"
+    )
 
 
 def read_back(
@@ -159,8 +164,10 @@ def table(folder: Path, find_faces: Callable[[Frame], tuple[Face, ...]], read: C
     lines = []
     for name in EMOTIONS:
         image = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise data.DataError(f"{folder / name}.png: no such picture; make the faces with --data ferplus-train.npz")
         for side in (90, 140, 200):
-            score, emotion = read_back(image, find_faces, read, side)
+            score, emotion = read_back(np.asarray(image, np.uint8), find_faces, read, side)
             if emotion is None:
                 lines.append(f"{name:10} {side:4} px  not detected")
                 continue
@@ -171,23 +178,39 @@ def table(folder: Path, find_faces: Callable[[Frame], tuple[Face, ...]], read: C
     return "\n".join(lines)
 
 
+def save(path: Path, image: Pixels) -> None:
+    """Write a picture: grey, or RGB.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", image if image.ndim == 2 else image[..., ::-1])[1].tobytes())
+    except OSError as error:
+        raise data.DataError(f"{path}: cannot write the picture ({error.strerror})") from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.composite", description=__doc__)
     parser.add_argument("--data", type=Path, help="ferplus-train.npz; without it, only read the faces that are there")
     parser.add_argument("--out", type=Path, required=True, help="folder of the mean faces")
+    parser.add_argument("--picture", type=Path, help="also paint a moment of the scene (faces as installed), as PNG")
     args = parser.parse_args()
     try:
         manifest = read_manifest()
         find_faces = FaceNet(manifest.file("face"))
         if args.data:
             rows = data.load(args.data)
-            args.out.mkdir(parents=True, exist_ok=True)
             for label, name in enumerate(EMOTIONS):
                 made = mean_face(rows, label, find_faces)
-                cv2.imwrite(str(args.out / f"{name}.png"), made.image)
+                save(args.out / f"{name}.png", made.image)
                 print(f"{name:10} mean of {made.faces:4} faces, each with at least {made.agreement:.0%} of the taggers", flush=True)
         read = EmotionNet(manifest.file("emotion"), temperature=manifest["emotion"].temperature)
         print(table(args.out, find_faces, read))
+        if args.picture:
+            scene = Scene(PICTURE[0])
+            save(args.picture, Painter(scene.width, scene.height, scene.seed).paint(scene.people_at(PICTURE[1])))
     except (data.DataError, MienError) as error:
         sys.exit(str(error))
 

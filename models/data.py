@@ -107,9 +107,9 @@ def find_faces(
         return (point[0] * side - padding) / SIDE, (point[1] * side - padding) / SIDE
 
     found: list[Face | None] = []
-    for image in track(images, what):  # type: ignore[arg-type]  # an array is sequence enough
-        padded = cv2.copyMakeBorder(image, *[padding] * 4, cv2.BORDER_CONSTANT, value=float(image.mean()))
-        with Frame(cv2.cvtColor(padded, cv2.COLOR_GRAY2RGB), 0.0) as frame:
+    for image in track(list(images), what):
+        padded = cv2.copyMakeBorder(image, padding, padding, padding, padding, cv2.BORDER_CONSTANT, value=(float(image.mean()),))
+        with Frame(np.asarray(cv2.cvtColor(padded, cv2.COLOR_GRAY2RGB), np.uint8), 0.0) as frame:
             faces = detector(frame)
         if not faces:
             found.append(None)

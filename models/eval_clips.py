@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mp
 FPS: Final = 5.0  # the device's default
 
 
-def _no_reading(frame: Frame, found: Face) -> Reading:
+def _no_reading(_: Frame, found: Face) -> Reading:
     """People are told apart by place and motion alone: what they express plays no part here."""
     return Reading((1 / len(EMOTIONS),) * len(EMOTIONS), found.score)
 
@@ -33,25 +32,16 @@ def count_people(path: Path, find_faces: FaceNet, fps: float = FPS) -> int:
     """Watch one recording from start to end, as fast as possible, and count its people.
 
     Raises:
-        CameraError: It is not a video.
+        CameraError: It is not a video, or breaks off.
     """
-    tracks, aspect = Tracks(), 1.0
+    tracks = Tracks()
     options = CameraOptions(fps=fps, fast=True)
     with closing(plug.find("device.cameras", "replay").open_camera(str(path), options)) as camera:
-
-        @contextmanager
-        def take() -> Iterator[Frame]:
-            nonlocal aspect
-            with camera.take() as frame:
-                aspect = frame.size[0] / frame.size[1]
-                yield frame
-
         while True:
             try:
-                now, sightings = observe(take, find_faces, _no_reading)
+                tracks.see(observe(camera.take, find_faces, _no_reading))
             except EndOfFrames:
                 return tracks.people
-            tracks.see(sightings, now, aspect)
 
 
 def evaluate(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -66,7 +65,10 @@ def load_picture(path: Path) -> Frame:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot read the picture ({error.strerror})") from error
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error:  # for example a picture that claims to be larger than OpenCV allows
+        pixels = None
     if pixels is None:
         raise DataError(f"{path}: not a picture that OpenCV can read; expected JPEG, PNG or the like")
     return Frame(np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), 0.0)
@@ -167,5 +169,3 @@ def show(result: dict[str, Any]) -> str:
             f"average precision       {result['average_precision']:>7.3f}",
         ]
     )
-
-

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
     faces = commands.add_parser("faces", help="recall of the face detector on photos with boxed heads")
     faces.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures")
-    faces.add_argument("--boxes", type=Path, required=True, metavar="FILE.json", help='{"file name": [[x0, y0, x1, y1], …]}, pixels')
+    faces.add_argument("--boxes", type=Path, required=True, metavar="FILE.json", help='{"file name": [[x0, y0, x1, y1], …]}')
     faces.set_defaults(run=lambda args: eval_faces.evaluate(args.images, args.boxes), show=eval_faces.show)
 
     for command in (clips, emotion, faces):

@@ -94,7 +94,8 @@ def to_int8(content: bytes, crops: npt.NDArray[np.float32]) -> bytes:
     ranges = seen.get_model_qsvs()
     for name, values in ranges.items():
         if name.endswith(ARGUMENT):
-            values["min"], values["max"] = (np.full_like(values[key], end) for key, end in zip(("min", "max"), INPUT_RANGE))
+            for key, end in zip(("min", "max"), INPUT_RANGE, strict=True):
+                values[key] = np.full_like(values[key], end)
     whole = quantizer.Quantizer(content, recipe.get_quantization_recipe())
     return bytes(whole.quantize(ranges, enable_progress_report=False).quantized_model)
 
@@ -134,8 +135,9 @@ def export(checkpoint: Path, path: Path, out: Path, seed: int) -> None:
     for name, value in found.items():
         print(f"{name:<6} accuracy on {len(held)} held-out rows  {value:.2%}")
     print(f"temperature {temperature}: calibration error {errors[0]:.3f} → {errors[1]:.3f}")
-    if found["float"] - found["int8"] > LARGEST_LOSS:
-        raise DataError(f"{checkpoint}: int8 loses {found['float'] - found['int8']:.2%}, more than {LARGEST_LOSS:.0%}; not released")
+    loss = found["float"] - found["int8"]
+    if loss > LARGEST_LOSS:
+        raise DataError(f"{checkpoint}: int8 loses {loss:.2%} of accuracy, more than {LARGEST_LOSS:.0%}; not released")
     release(
         out,
         emotion.NAME,

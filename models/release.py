@@ -11,7 +11,7 @@ from typing import Any
 def release(folder: Path, name: str, content: bytes, *, file: str, **entry: Any) -> str:
     """Write ``content`` to ``folder/file`` and name it in the manifest; returns its SHA-256."""
     manifest = folder / "manifest.json"
-    known = json.loads(manifest.read_text()) if manifest.exists() else {"schema": 1, "models": {}}
+    known: dict[str, Any] = json.loads(manifest.read_text()) if manifest.exists() else {"schema": 1, "models": {}}
     sha256 = hashlib.sha256(content).hexdigest()
     known["models"][name] = {"file": file, "sha256": sha256, **entry}
     (folder / file).write_bytes(content)

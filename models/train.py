@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from device.contract import EMOTIONS
+from device.manifest import read_manifest
 from device.nets import emotion
 from device.nets.face import FaceNet
 from models import data
-from device.manifest import read_manifest
 
-WIDTHS = ((24, 1), (64, 2), (112, 2), (192, 1))  # channels and residual blocks per stage; 43 million multiply-adds
+WIDTHS = ((24, 1), (64, 2), (112, 2), (192, 1))  # channels and residual blocks per stage; 43.9 million multiply-adds
 
 
 # The network -----------------------------------------------------------------------------------------------------------
@@ -78,13 +78,14 @@ def shake(image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], rng: np
     """One training crop, ``uint8[48, 48]``: another light, another lens, another framing, then cut as on the device."""
     if rng.random() < 0.3:  # far away: fewer pixels
         small = int(rng.integers(20, 44))
-        image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (48, 48), interpolation=cv2.INTER_LINEAR)
+        distant = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(distant, (48, 48), interpolation=cv2.INTER_LINEAR), np.uint8)
     if rng.random() < 0.2:  # out of focus
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4)), np.uint8)
     if rng.random() < 0.5:  # gamma, gain, offset
         level = np.arange(256) / 255.0
         curve = np.clip(level ** rng.uniform(0.5, 2.0) * rng.uniform(0.3, 1.2) + rng.uniform(-0.05, 0.1), 0, 1)
-        image = cv2.LUT(image, (curve * 255).astype(np.uint8))
+        image = np.asarray(cv2.LUT(image, (curve * 255).astype(np.uint8)), np.uint8)
     if rng.random() < 0.3:  # sensor noise
         image = np.clip(image + rng.normal(0, rng.uniform(2, 14), image.shape), 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
@@ -187,7 +188,8 @@ def main() -> None:
     print(f"{len(rows)} rows to train on, {len(held_y)} held out")
 
     net = Net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
+    moving = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
+    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=moving, use_buffers=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=args.peak, momentum=0.9, weight_decay=5e-4, nesterov=True)
     steps = args.epochs * (len(rows) // args.batch)
     first, best, checkpoint = 0, 0.0, args.out / "last.pt"

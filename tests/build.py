@@ -42,7 +42,9 @@ def face(x: float = 0.5, y: float = 0.5, size: float = 0.2, score: float = 0.9) 
     return Face((x - size / 2, y - size / 2, x + size / 2, y + size / 2), points, score)
 
 
-def sighting(x: float = 0.5, y: float = 0.5, size: float = 0.2, emotion: tuple[float, ...] = NEUTRAL, quality: float = 0.9) -> Sighting:
+def sighting(
+    x: float = 0.5, y: float = 0.5, size: float = 0.2, emotion: tuple[float, ...] = NEUTRAL, quality: float = 0.9
+) -> Sighting:
     return Sighting(face(x, y, size), Reading(emotion, quality))
 
 

@@ -135,7 +135,7 @@ class Painter:
         Args:
             number: Of the frame: chooses the noise.
         """
-        picture = self._backgrounds[number % NOISES].copy()
+        picture: Pixels = self._backgrounds[number % NOISES].copy()
         for figure in people:
             self._draw_body(picture, figure)
             self._paste_face(picture, figure)
@@ -217,4 +217,4 @@ def _background(width: int, height: int, rng: np.random.Generator) -> Pixels:
     """A grey wall, lighter above, with noise."""
     shade = np.linspace(150, 105, height)[:, None] + np.linspace(-8, 8, width)[None, :]
     noisy = shade[..., None] * np.array([0.97, 1.0, 1.03]) + rng.normal(0, NOISE, (height, width, 1))
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)

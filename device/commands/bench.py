@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,14 +24,18 @@ from device.errors import MienError
 from device.nets import emotion, face
 from device.observe import observe
 from device.settings import ModelSettings, Settings
-from device.tflite import Runtime
+from device.tflite import Wanted
 from device.tracks import Tracks
-from device.types import Face, Frame, Pixels
+from device.types import Frame, Pixels
 from device.watch import Nets, load_nets
 from device.window import Windows
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 SCENES: Final = 20  # different frames
 WARM_UP: Final = 10
+SECONDS_OF_MEMORY: Final = 6  # for which each process is watched
 
 
 def run(frames: int, runtime: str, *, as_json: bool) -> str:
@@ -40,7 +44,7 @@ def run(frames: int, runtime: str, *, as_json: bool) -> str:
     Raises:
         ModelError, RuntimeMissingError: The models cannot be loaded.
     """
-    wanted: Runtime | Literal["auto"] = runtime  # type: ignore[assignment]  # click has checked it
+    wanted: Wanted = runtime  # type: ignore[assignment]  # click has checked it
     nets = load_nets(Settings(models=ModelSettings(runtime=wanted)))
     pictures = _pictures()
     figures = _measure(nets, pictures, frames)
@@ -60,7 +64,9 @@ def _pictures() -> list[Pixels]:
 
 
 def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
-    stages: dict[str, list[float]] = {name: [] for name in ("face_prepare", "face_invoke", "face_decode", "emotion_invoke")}
+    stages: dict[str, list[float]] = {
+        name: [] for name in ("face_prepare", "face_invoke", "face_decode", "emotion_prepare", "emotion_invoke")
+    }
     whole, bare, faces_seen = [], [], []
     tracks, windows = Tracks(), Windows(10, 0.2)
     for number in range(-WARM_UP, frames):
@@ -74,10 +80,8 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
         tracks.see(seen)
         took = time.perf_counter() - began
         faces = len(seen.sightings)
-        face_invoke = _time(nets.face.model.invoke)
-        emotion_invoke = _time(nets.emotion.model.invoke)
-        for _ in range(faces - 1):
-            emotion_invoke = min(emotion_invoke, _time(nets.emotion.model.invoke))
+        face_invoke, _ = _timed(nets.face.model.invoke)
+        emotion_invoke = statistics.median(_timed(nets.emotion.model.invoke)[0] for _ in range(max(1, faces)))
         if number < 0:
             continue
         whole.append(took)
@@ -98,25 +102,24 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
 
 
 def _stages(stages: dict[str, list[float]], nets: Nets, picture: Pixels) -> None:
-    raw: list[Any] = []
+    """Time what surrounds the models, on plain arrays of the same shapes as their inputs."""
     target = np.zeros(face.INPUTS[0].shape, np.float32)
-    stages["face_prepare"].append(_time(lambda: raw.append(face.prepare(picture, target))))
-    box = raw[0]
-    outputs = nets.face.model.run(lambda out: np.copyto(out, target))
-    found: list[tuple[Face, ...]] = []
-    stages["face_decode"].append(_time(lambda: found.append(face.decode(*outputs, box))))
-    if found[0]:
-        crop = np.zeros(emotion.INPUTS[0].shape, np.float32)
-        table = emotion.levels(0.0, 0, np.dtype(np.float32))
-        stages.setdefault("emotion_prepare", []).append(
-            _time(lambda: emotion.prepare(Frame(picture, 0.0), found[0][0], table, crop))
-        )
+    seconds, box = _timed(face.prepare, picture, target)
+    stages["face_prepare"].append(seconds)
+    boxes, logits = nets.face.model.run(lambda out: np.copyto(out, target))
+    seconds, found = _timed(face.decode, boxes, logits, box)
+    stages["face_decode"].append(seconds)
+    if found:
+        crop, table = np.zeros(emotion.INPUTS[0].shape, np.float32), emotion.levels(0.0, 0, np.dtype(np.float32))
+        seconds, _ = _timed(emotion.prepare, Frame(picture, 0.0), found[0], table, crop)
+        stages["emotion_prepare"].append(seconds)
 
 
-def _time(work: Callable[[], object]) -> float:
+def _timed(work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> tuple[float, Result]:
+    """Seconds that a call took, and what it returned."""
     began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    result = work(*args, **kwargs)
+    return time.perf_counter() - began, result
 
 
 def _rss(name: str, runtime: str) -> float:
@@ -127,13 +130,10 @@ def _rss(name: str, runtime: str) -> float:
             f'window_seconds = 5\nrun_folder = "{folder}/run"\n[camera]\nsource = "composite"\n[models]\nruntime = "{runtime}"\n'
             f'[spool]\nfolder = "{folder}/spool"\n[broker]\nurl = "mqtt://127.0.0.1:9"\n'
         )
-        ready = (lambda: (Path(folder) / "run" / "health.json").exists()) if name == "watch" else (lambda: True)
         with _process(name, settings) as process:
-            memory, deadline = 0.0, time.monotonic() + 15
-            while time.monotonic() < deadline and process.poll() is None:
+            memory, end = 0.0, time.monotonic() + SECONDS_OF_MEMORY
+            while time.monotonic() < end and process.poll() is None:
                 memory = max(memory, _resident(process.pid))
-                if ready() and time.monotonic() > deadline - 12:
-                    break
                 time.sleep(0.1)
             if process.poll() is not None:
                 raise MienError(f"mien {name} ended by itself with {process.returncode}; see mien doctor")

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -23,6 +23,7 @@ from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.contract import Report, dump
 from device.errors import BrokerError, MienError
+from device.scene import Scene
 from device.settings import CameraSettings, Settings, with_camera
 from device.stop import Stop
 
@@ -96,7 +97,9 @@ def run(options: Options) -> int:
     if options.picture is not None:
         screen.save(options.picture)
     if missing and not stop():
-        raise BrokerError(f"{missing} of {wanted} reports did not arrive within {options.seconds + PATIENCE:.0f} s; see mien doctor")
+        raise BrokerError(
+            f"{missing} of {wanted} reports did not arrive within {options.seconds + PATIENCE:.0f} s; see mien doctor"
+        )
     return 0
 
 
@@ -193,13 +196,11 @@ def _write_truth(options: Options, reports: list[Report]) -> None:
     name, _, address = options.camera.partition(":")
     if name != "composite":
         raise MienError(f"--truth: only a composite scene has a known truth, not {options.camera!r}")
-    from device import scene
-
-    script = scene.Scene(int(address or options.seed), CameraSettings().width, CameraSettings().height)
-    windows = [
-        {"seq": report.seq, "start": report.span.model_dump(mode="json")["start"]}
-        | scene.truth(script, (report.seq - 1) * options.window, options.window).as_json()
-        for report in reports
-    ]
+    script = Scene(int(address or options.seed), CameraSettings().width, CameraSettings().height)
+    windows = []
+    for report in reports:
+        truth = script.truth((report.seq - 1) * options.window, options.window)
+        start = report.span.model_dump(mode="json")["start"]
+        windows.append({"seq": report.seq, "start": start, **asdict(truth)})
     if options.truth is not None:
         options.truth.write_text(json.dumps({"windows": windows}, indent=2) + "\n")

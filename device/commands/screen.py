@@ -19,7 +19,12 @@ COLOURS: Final = {
     "neutral": "grey70", "happiness": "yellow", "surprise": "magenta", "sadness": "blue", "anger": "red",
     "disgust": "green", "fear": "dark_orange3", "contempt": "cyan", "unknown": "grey50",
 }  # fmt: skip
-WHY: Final = {"k": "fewer than k people", "budget": "the privacy budget is spent", "policy": "the policy forbids it", "paused": "paused"}
+WHY: Final = {
+    "k": "fewer than k people",
+    "budget": "the privacy budget is spent",
+    "policy": "the policy forbids it",
+    "paused": "paused",
+}
 BAR: Final = 24  # characters
 
 
@@ -72,13 +77,15 @@ class Screen:
 
     def _draw(self, *, ended: bool = False) -> RenderableType:
         parts: list[RenderableType] = [self._head()]
+        elapsed = min(time.monotonic() - self._began, self._seconds)
+        if not ended:
+            parts += [ProgressBar(self._seconds, elapsed, width=BAR), Text(f"{elapsed:.0f} of {self._seconds} s\n", style="dim")]
         if self._reports:
             parts += [_bars(self._reports[-1]), self._history()]
         elif ended:
             parts.append(Text("no report arrived", style="yellow"))
         else:
-            waited = min(time.monotonic() - self._began, self._window)
-            parts += [Text(f"the first window of {self._window} s is being watched"), ProgressBar(self._window, waited, width=BAR)]
+            parts.append(Text(f"the first window of {self._window} s is being watched"))
         return Panel(Group(*parts), title="mien demo", width=78, padding=(1, 2))
 
     def _head(self) -> Text:

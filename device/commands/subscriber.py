@@ -80,4 +80,4 @@ class Subscriber:
         properties = dict(getattr(message.properties, "UserProperty", []))
         if properties.get("id") not in self._seen:  # at least once, until the id is looked at
             self._seen.add(properties.get("id", ""))
-            self._arrived.put(message.payload)
+            self._arrived.put(bytes(message.payload))

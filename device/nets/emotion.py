@@ -6,7 +6,7 @@ and contrast are normalised (``normalise``). Training calls these same functions
 
 from __future__ import annotations
 
-from math import atan2, cos, hypot, sin
+from math import atan2, cos, exp, hypot, sin
 from typing import Final
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.contract import EMOTIONS
-from device.tflite import Model, ModelFile, Runtime, Tensor, TensorSpec
+from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
 from device.types import Face, Frame, Pixels, Reading, wiped
 
 NAME: Final = "emotion"
@@ -71,7 +71,7 @@ def normalise(crop: Pixels) -> None:
 def cut(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int = SIDE) -> Pixels:
     """Cut a grey crop out of a picture; the caller wipes it.
 
-    A picture that is much finer than the crop is averaged down first, so that no pixel is skipped.
+    A picture that is much finer than the crop is averaged down, so that no pixel is skipped.
 
     Args:
         pixels: ``uint8[height, width, 3]`` RGB or ``uint8[height, width]`` grey.
@@ -80,16 +80,32 @@ def cut(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int = SIDE) -> Pi
     Returns:
         ``uint8[side, side]``, not yet normalised.
     """
+    left, top, right, bottom = _needed(matrix, side, pixels.shape[1], pixels.shape[0])
     shrink = max(1, int(1 / max(hypot(matrix[0, 0], matrix[0, 1]), 1e-3) + 0.25))
     fine = matrix * shrink
-    fine[:, 2] += (shrink - 1) / 2  # pixel centres
-    with wiped(
-        cv2.warpAffine(pixels, fine, (side * shrink, side * shrink), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    ) as large:
-        if shrink == 1:
-            return cv2.cvtColor(large, cv2.COLOR_RGB2GRAY) if large.ndim == 3 else large.copy()
-        with wiped(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)) as small:
-            return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 else small.copy()
+    fine[:, 2] += fine[:, :2] @ (left, top) + (shrink - 1) / 2  # from the needed part; to pixel centres
+    with wiped(_grey(pixels[top:bottom, left:right])) as part:
+        large = cv2.warpAffine(part, fine, (side * shrink, side * shrink), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if shrink == 1:
+        return np.asarray(large, np.uint8)
+    with wiped(large):
+        return np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _needed(matrix: npt.NDArray[np.float64], side: int, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of a picture that a crop is made of, with a margin; at least one pixel."""
+    (c, s, tx), (_, _, ty) = matrix.tolist()
+    square = max(c * c + s * s, 1e-12)
+    across = [
+        ((c * (u - tx) - s * (v - ty)) / square, (s * (u - tx) + c * (v - ty)) / square) for u in (0, side) for v in (0, side)
+    ]
+    xs, ys = zip(*across, strict=True)
+    left, top = min(max(int(min(xs)) - 3, 0), width - 1), min(max(int(min(ys)) - 3, 0), height - 1)
+    return left, top, max(min(int(max(xs)) + 4, width), left + 1), max(min(int(max(ys)) + 4, height), top + 1)
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels.copy(), np.uint8)
 
 
 def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
@@ -101,7 +117,7 @@ def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.ND
     if dtype == np.float32 or not scale:
         return real.astype(np.float32)
     info = np.iinfo(dtype)  # type: ignore[type-var]  # the spec allows int8 and uint8 only
-    return np.clip(np.rint(real / scale) + zero_point, info.min, info.max).astype(dtype)
+    return np.asarray(np.clip(np.rint(real / scale) + zero_point, info.min, info.max), dtype)
 
 
 def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tensor) -> None:
@@ -115,7 +131,7 @@ def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tenso
     """
     with wiped(cut(frame.pixels, crop_matrix(face, *frame.size))) as crop:
         normalise(crop)
-        np.take(table, crop, out=out[0, :, :, 0])
+        np.take(table, crop, out=out[0, :, :, 0], mode="clip")
 
 
 def decode(output: Tensor, scale: float, zero_point: int, temperature: float) -> tuple[float, ...]:
@@ -125,19 +141,19 @@ def decode(output: Tensor, scale: float, zero_point: int, temperature: float) ->
         output: ``[1, 8]``, float32 or quantized logits.
         temperature: Divides the logits, so that probabilities mean what they say (from the manifest).
     """
-    logits = output[0].astype(np.float64)
-    if scale:
-        logits = (logits - zero_point) * scale
-    logits /= temperature
-    exponents = np.exp(logits - logits.max())
-    return tuple(float(p) for p in exponents / exponents.sum())
+    gain = (scale or 1.0) / temperature  # plain floats: eight numbers are too few for array operations to pay
+    logits = [(value - zero_point) * gain for value in output[0].tolist()]
+    highest = max(logits)
+    exponents = [exp(logit - highest) for logit in logits]
+    total = sum(exponents)
+    return tuple(value / total for value in exponents)
 
 
 class EmotionNet:
     """The emotion network, loaded."""
 
-    def __init__(self, file: ModelFile, *, temperature: float = 1.0, runtime: Runtime | None = None) -> None:
-        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime or "auto")
+    def __init__(self, file: ModelFile, *, temperature: float = 1.0, runtime: Wanted = "auto") -> None:
+        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime)
         self._table = levels(self.model.scale, self.model.zero_point, self.model.input_dtype)
         self._temperature = temperature
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from device.tflite import Model, ModelFile, Runtime, Tensor, TensorSpec
+from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
 from device.types import Face, Frame, Pixels, wiped
 
 NAME: Final = "face"
@@ -24,6 +24,7 @@ OUTPUTS: Final = (TensorSpec((1, GRID * GRID, 16), ("float32",)), TensorSpec((1,
 MIN_SCORE: Final = 0.5
 SAME_FACE_IOU: Final = 0.3  # boxes that overlap more are one face (MediaPipe's non-maximum suppression)
 MAX_FACES: Final = 64
+MAX_HITS: Final = 512  # anchors that are looked at, the surest first
 
 _CENTRES: Final = (np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).reshape(-1, 2) + 0.5) / GRID
 
@@ -56,13 +57,25 @@ def prepare(pixels: Pixels, out: Tensor) -> Letterbox:
     """
     height, width = pixels.shape[:2]
     box = Letterbox.of(width, height)
-    shrinks = box.width < width
     out.fill(0.0)
     inner = out[0, box.top : box.top + box.height, box.left : box.left + box.width]
-    with wiped(cv2.resize(pixels, (box.width, box.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)) as small:
+    with wiped(_scaled(pixels, box.width, box.height)) as small:
         np.multiply(small, np.float32(1 / 127.5), out=inner, dtype=np.float32)
     inner -= np.float32(1.0)
     return box
+
+
+def _scaled(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Scale a picture; the caller wipes it.
+
+    It is halved while it is twice as fine as wanted, which skips no pixel and takes a seventh of the time of averaging over
+    fractions of pixels.
+    """
+    if pixels.shape[1] < 2 * width or pixels.shape[0] < 2 * height:
+        return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    half = pixels.shape[1] // 2, pixels.shape[0] // 2
+    with wiped(cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)) as finer:
+        return _scaled(np.asarray(finer, np.uint8), width, height)
 
 
 def decode(boxes: Tensor, logits: Tensor, letterbox: Letterbox, min_score: float = MIN_SCORE) -> tuple[Face, ...]:
@@ -93,38 +106,42 @@ def decode(boxes: Tensor, logits: Tensor, letterbox: Letterbox, min_score: float
 
 
 def _face(row: npt.NDArray[np.float64], score: float) -> Face:
-    x0, y0, x1, y1, *rest = (float(value) for value in row)
+    x0, y0, x1, y1, *rest = row.tolist()
     right_eye, left_eye, nose, mouth, right_ear, left_ear = zip(rest[0::2], rest[1::2], strict=True)
     return Face((x0, y0, x1, y1), (right_eye, left_eye, nose, mouth, right_ear, left_ear), score)
 
 
 def _merge(rows: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Weighted non-maximum suppression: overlapping hits become their mean, weighted by score."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")[:MAX_HITS]
     rows, scores = rows[order], scores[order]
-    left = np.ones(len(rows), bool)
-    merged = []
-    while left.any() and len(merged) < MAX_FACES:
-        best = int(np.argmax(left))
-        same = left & (_overlaps(rows[best, :4], rows[:, :4]) > SAME_FACE_IOU)
-        same[best] = True
-        merged.append((np.average(rows[same], axis=0, weights=scores[same]), float(scores[best])))
-        left &= ~same
-    return merged
+    same = (_overlaps(rows[:, :4]) > SAME_FACE_IOU).tolist()
+    left = list(range(len(rows)))
+    groups: list[list[int]] = []
+    while left and len(groups) < MAX_FACES:
+        best = left[0]
+        groups.append([best, *(other for other in left[1:] if same[best][other])])
+        left = [other for other in left[1:] if not same[best][other]]
+    weights = np.zeros((len(groups), len(rows)))
+    for number, group in enumerate(groups):
+        weights[number, group] = scores[group]
+    means = weights @ rows / weights.sum(axis=1, keepdims=True)
+    return [(mean, float(scores[group[0]])) for mean, group in zip(means, groups, strict=True)]
 
 
-def _overlaps(box: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.prod(np.clip(inner, 0, None), axis=1)
-    union = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared
-    return shared / np.maximum(union, 1e-12)
+def _overlaps(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Intersection over union of each box with each: ``float64[N, N]``."""
+    inner = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    shared = np.maximum(inner[..., 0], 0) * np.maximum(inner[..., 1], 0)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.asarray(shared / np.maximum(area[:, None] + area[None, :] - shared, 1e-12))
 
 
 class FaceNet:
     """The face detector, loaded."""
 
-    def __init__(self, file: ModelFile, *, runtime: Runtime | None = None, min_score: float = MIN_SCORE) -> None:
-        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime or "auto")
+    def __init__(self, file: ModelFile, *, runtime: Wanted = "auto", min_score: float = MIN_SCORE) -> None:
+        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime)
         self._min_score = min_score
 
     def __call__(self, frame: Frame) -> tuple[Face, ...]:

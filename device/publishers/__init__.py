@@ -1,7 +1,7 @@
 """Ways out of the device, one per module, behind one port.
 
 A publisher works in its own thread and tells what happens as events on a queue, in order; ``send`` decides what they mean.
-The module named in the settings has one function, ``open_publisher(settings, last_will)``.
+The module named in the settings has one function, ``open_publisher(settings, client_id, topics, last_will)``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,15 @@ class Received:
     payload: bytes
 
 
-Event = Connected | Disconnected | Delivered | Refused | Received
+@dataclass(frozen=True, slots=True)
+class NotListening:
+    """The broker does not let this device listen to ``topic``."""
+
+    topic: str
+    reason: str
+
+
+Event = Connected | Disconnected | Delivered | Refused | Received | NotListening
 
 
 class Publisher(Protocol):
@@ -84,7 +92,10 @@ class Publisher(Protocol):
         ...
 
     def close(self, farewell: Message | None, timeout: float) -> None:
-        """Publish a last message if connected, wait for it at most ``timeout`` seconds, and disconnect cleanly."""
+        """Wait at most ``timeout`` seconds until all that was handed over is delivered, and after it a last message; disconnect.
+
+        Without a connection, or when the time is over, the last will speaks instead.
+        """
         ...
 
 

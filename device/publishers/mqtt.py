@@ -1,35 +1,42 @@
 """MQTT 5 through paho-mqtt.
 
-paho keeps its session in memory only and reconnects without jitter, so each connection here is a fresh client, and what was
-not confirmed is published again from the spool. A 3.1.1 broker is refused: it reports success for a publish that its access
-list has thrown away.
+paho keeps its session in memory only, ignores what a broker says it can take, and reconnects without jitter: each connection
+here is a fresh client, and what was not confirmed is published again from the spool. paho may not be written to from two
+threads, so one thread does all of it; ``publish`` and ``close`` leave word and wake it. A 3.1.1 broker is refused: it reports
+success for a publish that its access list has thrown away.
 """
 
 from __future__ import annotations
 
 import queue
 import random
+import select
 import socket
 import ssl
+import struct
 import threading
-from pathlib import Path
+import time
+from collections import deque
 from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import MQTTException, Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from device.errors import BrokerError
-from device.publishers import Connected, Delivered, Disconnected, Event, Message, Received, Refused
+from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Received, Refused
+from device.publishers._mqtt import Outcome, packet_bytes, properties_of, read_password, tls_context
 from device.settings import BrokerSettings
 
 FIRST_WAIT: Final = 1.0  # seconds; doubles with each failure
-CONNECT_TIMEOUT: Final = 10.0  # seconds for TCP, TLS and CONNACK
-HEADER_BYTES: Final = 16  # of an MQTT PUBLISH beside topic, properties and payload
+LASTED: Final = 10.0  # seconds after which a connection that ends was no failure
+CONNECT_TIMEOUT: Final = 10.0  # seconds for TCP, the same again for TLS, and for CONNACK
+TICK: Final = 0.5  # seconds between two looks at the clock
+MAX_PACKET: Final = 64 * 1024  # bytes that may come down at once: what is longer, the broker keeps
 MAX_RECEIVED: Final = 100  # downward messages waiting to be read; beyond, they are dropped: what matters is retained
+GARBLED: Final = (MQTTException, ValueError, LookupError, TypeError, struct.error)  # what paho raises for bytes that are not MQTT
 
 
 class MqttPublisher:
@@ -41,67 +48,70 @@ class MqttPublisher:
         self._client_id = client_id
         self._topics = topics
         self._last_will = last_will
-        self._tls = _tls_context(settings) if settings.tls else None
-        self._password = _first_line(settings.password_file) if settings.password_file else None
+        self._tls = tls_context(settings) if settings.tls else None
+        self._password = read_password(settings.password_file) if settings.password_file else None
+        self._outgoing: deque[tuple[int, Message]] = deque()  # left for the network thread
+        self._last_token = 0
         self._closing = threading.Event()
-        self._sending = threading.Lock()
-        self._client: paho.Client | None = None
-        self._tokens: dict[int, int] = {}  # of this connection: message id → token
-        self._next_token = 1
-        self._largest: int | None = None  # bytes in a packet, as the broker says
+        self._farewell: Message | None = None
+        self._give_up = 0.0  # when closing takes too long
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         self._thread = threading.Thread(target=self._keep_connected, name="mqtt", daemon=True)
         self._thread.start()
 
     def publish(self, message: Message) -> int:
-        with self._sending:
-            token, self._next_token = self._next_token, self._next_token + 1
-            if self._client is None:
-                return token  # Disconnected is in the queue: everything unconfirmed is published again
-            size = HEADER_BYTES + len(message.topic) + len(message.payload)
-            size += sum(len(name) + len(value) + 5 for name, value in message.attributes.items())
-            if self._largest is not None and size > self._largest:
-                self.events.put(Refused(token, f"the broker takes packets of {self._largest} bytes at most, this one has {size}"))
-                return token
-            sent = self._client.publish(message.topic, message.payload, 1, message.retain, _properties(message, PacketTypes.PUBLISH))
-            if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._tokens[sent.mid] = token
-            return token
+        self._last_token += 1
+        self._outgoing.append((self._last_token, message))
+        self._wake_up()
+        return self._last_token
 
     def close(self, farewell: Message | None, timeout: float) -> None:
-        client = self._client
-        if client is not None and farewell is not None:
-            info = client.publish(farewell.topic, farewell.payload, 1, farewell.retain, _properties(farewell, PacketTypes.PUBLISH))
-            try:
-                info.wait_for_publish(timeout)
-            except (ValueError, RuntimeError):  # the connection ended meanwhile: the last will speaks
-                pass
+        self._farewell = farewell
+        self._give_up = time.monotonic() + timeout
         self._closing.set()
-        if client is not None:
-            client.disconnect()
-        self._thread.join(timeout)
+        self._wake_up()
+        self._thread.join(timeout + TICK)
+        if not self._thread.is_alive():  # else it hangs in a connection attempt, and ends with this process
+            self._woken.close()
+            self._wake.close()
+
+    def _wake_up(self) -> None:
+        try:
+            self._wake.send(b"\0")
+        except BlockingIOError:
+            pass  # so many words are left that it is awake anyway
 
     # The network thread
 
     def _keep_connected(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            reason, was_connected = self._connect_once()
-            failures = 0 if was_connected else failures + 1
+            outcome = Outcome(self._settings)
+            self._connect_once(outcome)
+            lasted = outcome.connected_at is not None and time.monotonic() - outcome.connected_at >= LASTED
+            failures = 0 if lasted else failures + 1
             if self._closing.is_set():
                 return
             # Full jitter: anywhere up to the limit, so that a fleet does not come back at once.
             limit = min(self._settings.longest_wait_seconds, FIRST_WAIT * 2 ** min(failures, 20))
             wait = random.uniform(0, limit)  # noqa: S311 (no secret)
-            self.events.put(Disconnected(reason, wait))
+            self.events.put(Disconnected(f"{self._settings.url}: {outcome.explain()}", wait))
             self._closing.wait(wait)
 
-    def _connect_once(self) -> tuple[str, bool]:
-        """Connect, stay connected, and return why that ended and whether it had begun."""
-        outcome = _Outcome()
-        client = self._make_client(outcome)
+    def _connect_once(self, outcome: Outcome) -> None:
+        """Connect and stay connected; ``outcome`` says how that went and why it ended."""
+        connection = _Connection(self.events, self._topics, outcome)
+        client = self._make_client(connection)
         try:
-            client.connect(self._settings.host, self._settings.port, self._settings.keepalive_seconds, clean_start=True)
-            client.loop_forever(timeout=0.5, retry_first_connection=False)
+            client.connect(
+                self._settings.host,
+                self._settings.port,
+                self._settings.keepalive_seconds,
+                clean_start=True,
+                properties=_connect_properties(),
+            )
+            self._serve(client, connection)
         except ssl.SSLCertVerificationError as error:
             outcome.reason = f"the broker's certificate is not to be trusted ({error.verify_message}); check ca_file and the url"
         except ssl.SSLError as error:
@@ -110,14 +120,56 @@ class MqttPublisher:
             outcome.reason = f"no such host ({error.strerror}); check the url and the name server"
         except OSError as error:
             outcome.reason = f"cannot reach it ({error.strerror or error}); check the url and that the broker is running"
+        except UnicodeError:
+            outcome.reason = "no such host (not a possible name); check the url"
+        except GARBLED as error:
+            outcome.reason = f"what answers is not an MQTT 5 broker ({error}); check the url"
         finally:
-            with self._sending:
-                self._client = None
-                self._tokens.clear()
-            _close_socket(client)
-        return f"{self._settings.url}: {outcome.explain()}", outcome.connected
+            if (left_open := client.socket()) is not None:
+                left_open.close()  # without a word: if this was not meant, the last will speaks
 
-    def _make_client(self, outcome: _Outcome) -> paho.Client:
+    def _serve(self, client: paho.Client, connection: _Connection) -> None:
+        """Read and write until the connection ends."""
+        outcome, began = connection.outcome, time.monotonic()
+        while (wire := client.socket()) is not None:
+            decrypted = isinstance(wire, ssl.SSLSocket) and wire.pending() > 0  # bytes that select does not see
+            readable, writable, _ = select.select(
+                [wire, self._woken], [wire] if client.want_write() else [], [], 0 if decrypted else TICK
+            )
+            if self._woken in readable:
+                self._woken.recv(4096)
+            if decrypted or wire in readable:
+                client.loop_read()
+            if wire in writable:
+                client.loop_write()
+            if outcome.connected_at is not None:
+                self._hand_over(client, connection)
+            elif self._closing.is_set():
+                return
+            elif time.monotonic() - began > CONNECT_TIMEOUT:
+                outcome.reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds; check the url and that the broker speaks MQTT 5"
+                return
+            if self._closing.is_set() and time.monotonic() > self._give_up:
+                return
+            client.loop_misc()
+
+    def _hand_over(self, client: paho.Client, connection: _Connection) -> None:
+        """Publish what was left for this thread, as much as the broker takes at once; say goodbye after the last of it."""
+        if not connection.greeted:
+            self._outgoing.clear()  # left for the connection before this one: it is published again from the spool
+            connection.greeted = True
+            self.events.put(Connected())
+        while self._outgoing and len(connection.tokens) < connection.at_once:
+            token, message = self._outgoing.popleft()
+            connection.publish(client, token, message)
+        if self._closing.is_set() and not self._outgoing and not connection.tokens:
+            if self._farewell is not None:
+                farewell, self._farewell = self._farewell, None
+                connection.publish(client, 0, farewell)
+            if not connection.tokens:
+                client.disconnect()
+
+    def _make_client(self, connection: _Connection) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
@@ -128,92 +180,69 @@ class MqttPublisher:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         will = self._last_will
-        client.will_set(will.topic, will.payload, 1, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
-
-        def on_connect(client: paho.Client, _: Any, __: Any, code: ReasonCode, properties: Properties | None) -> None:
-            if code.is_failure:
-                outcome.refused = str(code)
-                client.disconnect()
-                return
-            outcome.connected = True
-            self._largest = getattr(properties, "MaximumPacketSize", None)
-            if self._topics:
-                client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._topics])
-            with self._sending:
-                self._client = client
-            self.events.put(Connected())
-
-        def on_disconnect(_: paho.Client, __: Any, ___: Any, code: ReasonCode, ____: Any) -> None:
-            outcome.reason = outcome.reason or f"the connection ended ({code})"
-
-        def on_publish(_: paho.Client, __: Any, mid: int, code: ReasonCode, ___: Any) -> None:
-            with self._sending:
-                token = self._tokens.pop(mid, None)
-            if token is not None:
-                self.events.put(Refused(token, str(code)) if code.is_failure else Delivered(token))
-
-        def on_message(_: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-            if self.events.qsize() < MAX_RECEIVED:
-                self.events.put(Received(message.topic, message.payload))
-
-        client.on_connect, client.on_disconnect = on_connect, on_disconnect
-        client.on_publish, client.on_message = on_publish, on_message
+        client.will_set(will.topic, will.payload, 1, will.retain, properties_of(will, PacketTypes.WILLMESSAGE))
+        client.on_connect, client.on_disconnect = connection.on_connect, connection.on_disconnect
+        client.on_publish, client.on_message = connection.on_publish, connection.on_message
+        client.on_subscribe = connection.on_subscribe
         return client
 
 
-class _Outcome:
-    """How one connection went."""
+class _Connection:
+    """What one connection remembers; all of it in the network thread."""
 
-    def __init__(self) -> None:
-        self.connected = False
-        self.refused = ""
-        self.reason = ""
+    def __init__(self, events: queue.Queue[Event], topics: tuple[str, ...], outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.greeted = False
+        self.tokens: dict[int, int] = {}  # message id → token
+        self.at_once = 1  # messages that the broker takes unconfirmed
+        self._largest: int | None = None  # bytes in a packet, as the broker says
+        self._events = events
+        self._topics = topics
 
-    def explain(self) -> str:
-        if self.refused == "Unsupported protocol version":
-            return "the broker does not speak MQTT 5, which mien needs to know what was really taken; upgrade it or allow version 5"
-        if self.refused:
-            return f"the broker refuses this device ({self.refused}); check its username, password and certificate, and the broker's log"
-        if not self.connected and self.reason.startswith("the connection ended"):
-            return f"{self.reason.rstrip(')')} before the broker answered); does it speak MQTT 5, and TLS or not as the url says?"
-        return self.reason or "the connection ended"
+    def publish(self, client: paho.Client, token: int, message: Message) -> None:
+        properties = properties_of(message, PacketTypes.PUBLISH)
+        size = packet_bytes(message, properties)
+        if self._largest is not None and size > self._largest:
+            self._events.put(Refused(token, f"the broker takes packets of {self._largest} bytes at most, this one has {size}"))
+            return
+        sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
+        if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
+            self.tokens[sent.mid] = token
+
+    # Called by paho
+
+    def on_connect(self, client: paho.Client, _: Any, __: Any, code: ReasonCode, properties: Properties | None) -> None:
+        if code.is_failure:
+            self.outcome.refused = str(code)
+            client.disconnect()
+            return
+        self.outcome.connected_at = time.monotonic()
+        self._largest = getattr(properties, "MaximumPacketSize", None)
+        self.at_once = getattr(properties, "ReceiveMaximum", 65_535)
+        if self._topics:
+            client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._topics])
+
+    def on_disconnect(self, _: paho.Client, __: Any, ___: Any, code: ReasonCode, ____: Any) -> None:
+        self.outcome.reason = self.outcome.reason or f"the connection ended ({code})"
+
+    def on_publish(self, _: paho.Client, __: Any, mid: int, code: ReasonCode, ___: Any) -> None:
+        if (token := self.tokens.pop(mid, None)) is not None:
+            self._events.put(Refused(token, str(code)) if code.is_failure else Delivered(token))
+
+    def on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+        for topic, code in zip(self._topics, codes, strict=False):
+            if code.is_failure:
+                self._events.put(NotListening(topic, str(code)))
+
+    def on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        if self._events.qsize() < MAX_RECEIVED:
+            self._events.put(Received(message.topic, message.payload))
 
 
-def _properties(message: Message, packet: int) -> Properties:
-    properties = Properties(packet)
-    properties.ContentType = "application/json"
-    if message.expiry is not None:
-        properties.MessageExpiryInterval = message.expiry
-    if message.attributes:
-        properties.UserProperty = list(message.attributes.items())
+def _connect_properties() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)
+    properties.MaximumPacketSize = MAX_PACKET
     return properties
-
-
-def _tls_context(settings: BrokerSettings) -> ssl.SSLContext:
-    what = settings.ca_file
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        what = settings.certificate_file
-        if settings.certificate_file:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
-    except OSError as error:  # ssl.SSLError is one
-        reason = getattr(error, "reason", None) or error.strerror
-        raise BrokerError(f"{what}: cannot be used for TLS ({reason}); expected PEM, a certificate and its own key") from error
-    return context
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise BrokerError(f"{path}: cannot read the password ({error}); expected it on the first line") from error
-
-
-def _close_socket(client: paho.Client) -> None:
-    connection = client.socket()
-    if connection is not None:
-        connection.close()
 
 
 def open_publisher(settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message) -> MqttPublisher:

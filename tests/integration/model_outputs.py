@@ -1,6 +1,8 @@
 """Print what the shipped models answer to fixed inputs, as JSON: run by ``test_both_runtimes`` with each runtime.
 
     python tests/integration/model_outputs.py ai-edge-litert|tflite-runtime
+
+The answers of the two are then compared.
 """
 
 from __future__ import annotations
@@ -37,4 +39,4 @@ def outputs(runtime: Runtime) -> dict[str, list[list[float]]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(outputs(cast(Runtime, sys.argv[1]))))
+    print(json.dumps(outputs(cast("Runtime", sys.argv[1]))))

@@ -73,7 +73,7 @@ def run(*words: str | Path) -> str:
 
 def test_the_model_tests_pass_with_tflite_runtime(other_python: Path) -> None:
     tests = ["test_models.py", "test_nets_face.py", "test_nets_emotion.py"]
-    plain = ["-c", os.devnull, "--rootdir", ROOT, "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q"]
+    plain: list[str | Path] = ["-c", os.devnull, "--rootdir", ROOT, "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q"]
 
     said = run(other_python, "-m", "pytest", *plain, *(Path("tests", "unit", name) for name in tests))
 
@@ -82,18 +82,25 @@ def test_the_model_tests_pass_with_tflite_runtime(other_python: Path) -> None:
 
 
 def test_that_environment_holds_one_runtime_and_numpy_1(other_python: Path) -> None:
-    said = run(other_python, "-c", "import numpy; from device.tflite import find_runtime; print(find_runtime()[0], numpy.__version__)")
+    question = "import numpy; from device.tflite import find_runtime; print(find_runtime()[0], numpy.__version__)"
+
+    said = run(other_python, "-c", question)
 
     runtime, numpy_version = said.split()
     assert runtime == "tflite-runtime"
     assert numpy_version.startswith("1.")
 
 
+def test_evaluation_runs_with_the_packages_of_a_device_alone(other_python: Path) -> None:
+    assert "clips" in run(other_python, "-m", "models.evaluate", "--help")
+
+
 @pytest.fixture(scope="module")
 def answers(other_python: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
     """What the models answer to the same pictures on either runtime."""
     pytest.importorskip("ai_edge_litert", reason="this environment has no ai-edge-litert to compare with")
-    return json.loads(run(Path(sys.executable), OUTPUTS, "ai-edge-litert")), json.loads(run(other_python, OUTPUTS, "tflite-runtime"))
+    ours, theirs = run(sys.executable, OUTPUTS, "ai-edge-litert"), run(other_python, OUTPUTS, "tflite-runtime")
+    return json.loads(ours), json.loads(theirs)
 
 
 def test_the_float_model_answers_the_same_on_both(answers: tuple[dict[str, list[list[float]]], ...]) -> None:

@@ -17,7 +17,7 @@ from models.data import DataError
 COMPOSITES = Path(__file__).parents[2] / "device" / "cameras" / "faces"
 
 
-def votes(**counts: int) -> np.ndarray:  # type: ignore[type-arg]
+def votes(**counts: int) -> np.ndarray:
     order = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
     return np.array([[counts.get(name, 0) for name in order]], np.uint8)
 
@@ -42,7 +42,7 @@ def save(path: Path, **arrays: object) -> Path:
         (np.ones((1, 10), np.uint8), -1),  # nothing but single votes
     ],
 )
-def test_a_row_has_a_label_only_if_more_than_half_of_its_repeated_votes_agree_on_an_emotion(row: np.ndarray, label: int) -> None:  # type: ignore[type-arg]
+def test_a_row_has_a_label_only_if_more_than_half_of_its_repeated_votes_agree_on_an_emotion(row: np.ndarray, label: int) -> None:
     assert data.majority(row).tolist() == [label]
 
 

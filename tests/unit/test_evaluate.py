@@ -22,7 +22,7 @@ COMPOSITES = Path(__file__).parents[2] / "device" / "cameras" / "faces"
 POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.5, 0.6), (0.3, 0.45), (0.7, 0.45))
 
 
-def composite(name: str, size: int) -> np.ndarray:  # type: ignore[type-arg]
+def composite(name: str, size: int) -> np.ndarray:
     return cv2.resize(cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE), (size, size), interpolation=cv2.INTER_AREA)
 
 

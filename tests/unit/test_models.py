@@ -92,7 +92,7 @@ def test_outputs_are_copies_that_the_next_run_does_not_change(name: str) -> None
 
     model.run(lambda out: out.fill(0))
 
-    assert all((output == copy).all() for output, copy in zip(first, kept))
+    assert all((output == copy).all() for output, copy in zip(first, kept, strict=True))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -104,7 +104,7 @@ def test_a_scrubbed_model_answers_as_if_it_had_seen_nothing(name: str) -> None:
 
     assert not inside(model).any()
     answers = [m.run(lambda out: out.fill(0)) for m in (model, fresh)]
-    assert all((used == new).all() for used, new in zip(*answers))
+    assert all((used == new).all() for used, new in zip(*answers, strict=True))
 
 
 # files that are wrong: each error names the file and what was expected
@@ -142,7 +142,8 @@ def test_a_file_that_is_no_model_is_refused_even_if_its_hash_is_expected(tmp_pat
 
 
 def test_a_model_for_another_job_is_refused_with_the_tensors_that_were_expected() -> None:
-    with pytest.raises(ModelError, match=r"emotion\.tflite: input tensors are int8\[1, 48, 48, 1\]; expected float32\[1, 192, 192, 3\]"):
+    said = r"emotion\.tflite: input tensors are int8\[1, 48, 48, 1\]; expected float32\[1, 192, 192, 3\]"
+    with pytest.raises(ModelError, match=said):
         FaceNet(read_manifest().file(emotion.NAME))
 
 
@@ -161,15 +162,19 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+FACE = {"file": "face.tflite", "sha256": "0" * 64, "source": "", "licence": ""}
+
+
 @pytest.mark.parametrize(
     ("content", "where"),
     [
         ("{", "the file"),
         ("[]", "the file"),
         (json.dumps({"schema": 2, "models": {}}), "schema"),
-        (json.dumps({"models": {"face": {"file": "../face.tflite", "sha256": "0" * 64, "source": "", "licence": ""}}}), "file"),
-        (json.dumps({"models": {"face": {"file": "face.tflite", "sha256": "zz", "source": "", "licence": ""}}}), "sha256"),
-        (json.dumps({"models": {"face": {"file": "f.tflite", "sha256": "0" * 64, "source": "", "licence": "", "temperature": 0}}}), "temp"),
+        (json.dumps({"models": {"face": {**FACE, "file": "../face.tflite"}}}), r"models\.face\.file"),
+        (json.dumps({"models": {"face": {**FACE, "sha256": "zz"}}}), r"models\.face\.sha256"),
+        (json.dumps({"models": {"face": {**FACE, "temperature": 0}}}), r"models\.face\.temperature"),
+        (json.dumps({"models": {"face": {**FACE, "path": "/tmp"}}}), r"models\.face\.path"),
     ],
 )
 def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, content: str, where: str) -> None:

@@ -14,7 +14,7 @@ from device.contract import EMOTIONS
 from device.manifest import read_manifest
 from device.nets import emotion
 from device.nets.emotion import CROP_SIDE, CROP_UP, SIDE, EmotionNet
-from device.types import Face, Frame
+from device.types import Face, Frame, Pixels
 
 COMPOSITES = Path(__file__).parents[2] / "device" / "cameras" / "faces"
 Matrix = npt.NDArray[np.float64]
@@ -30,6 +30,10 @@ def face_at(x: float, y: float, size: float, *, degrees: float = 0, width: int =
     half = size / 2
     box = ((x - half) / width, (y - half) / height, (x + half) / width, (y + half) / height)
     return Face(box, (at(-0.2, -0.2), at(0.2, -0.2), at(0, 0), at(0, 0.25), at(-0.5, -0.1), at(0.5, -0.1)), 0.9)
+
+
+def rgb(grey: npt.NDArray[np.uint8]) -> Pixels:
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def apply(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
@@ -101,7 +105,7 @@ def test_colour_and_grey_pictures_give_the_same_crop() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)
     matrix = emotion.crop_matrix(face_at(150, 150, 200, degrees=10, width=300, height=300), 300, 300)
 
-    from_grey, from_colour = emotion.cut(grey, matrix), emotion.cut(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), matrix)
+    from_grey, from_colour = emotion.cut(grey, matrix), emotion.cut(rgb(grey), matrix)
 
     np.testing.assert_allclose(from_grey, from_colour, atol=1)
 
@@ -152,7 +156,7 @@ def test_uint8_and_float_levels_stand_for_the_same_numbers() -> None:
     real = emotion.levels(0.0, 0, np.dtype(np.float32))
     quantized = emotion.levels(1 / 128, 128, np.dtype(np.uint8))
 
-    np.testing.assert_allclose((quantized.astype(float) - 128) / 128, real)
+    np.testing.assert_allclose((quantized.astype(float) - 128) / 128, real.astype(float))
     assert (real[0], real[128]) == (-1, 0)
 
 
@@ -200,10 +204,11 @@ def net() -> EmotionNet:
 
 
 def composite(name: str, size: int, *, gain: float = 1.0) -> Frame:
-    image = cv2.resize(cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE), (size, size), interpolation=cv2.INTER_AREA)
+    stored = cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+    image = cv2.resize(stored, (size, size), interpolation=cv2.INTER_AREA)
     canvas = np.full((size * 2, size * 2), 128 * gain, np.uint8)
     canvas[size // 2 : size // 2 + size, size // 2 : size // 2 + size] = image * gain
-    return Frame(cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB), 0.0)
+    return Frame(rgb(canvas), 0.0)
 
 
 def centred(size: int) -> Face:

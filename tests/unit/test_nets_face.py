@@ -36,7 +36,7 @@ def scene(composite: Path, size: int, left: int, top: int, *, width: int = 640, 
     image = cv2.imread(str(composite), cv2.IMREAD_GRAYSCALE)
     canvas = np.full((height, width), 128, np.uint8)
     canvas[top : top + size, left : left + size] = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return Frame(cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB), 0.0)
+    return Frame(np.asarray(cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB), np.uint8), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,7 @@ def test_offsets_and_keypoints_are_in_input_pixels_from_the_anchor() -> None:
     x, y = 20.5 / GRID, 10.5 / GRID
     assert (found.box[0] + found.box[2]) / 2 == pytest.approx(x + 0.05)
     assert (found.box[1] + found.box[3]) / 2 == pytest.approx(y - 0.025)
-    assert [c for p in found.keypoints for c in p] == pytest.approx(
-        [c for k in range(6) for c in (x + 2 * k / SIDE, y + k / SIDE)]
-    )
+    assert [c for p in found.keypoints for c in p] == pytest.approx([c for k in range(6) for c in (x + 2 * k / SIDE, y + k / SIDE)])
 
 
 @pytest.mark.parametrize(("logit", "count"), [(-0.1, 0), (0.1, 1)])

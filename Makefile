@@ -1,0 +1,77 @@
+# make demo    runs the real thing for a minute       make test         passes every test that needs no root
+# make check   lint, types, import rules, Pythons     make test-system  needs root, an emulator or a camera stack
+# make bench   times the models and what is around
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench test-system lock clean
+
+CAMERA ?= composite
+BROKER ?=
+SECONDS_TO_WATCH ?= 60
+SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	command -v $$p >/dev/null && $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/made:
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(SUITABLE)' 2>/dev/null; then \
+		echo "mien needs Python 3.10 to 3.13, and this machine has $$(python3 --version 2>&1 || echo none)." >&2; \
+		echo "Install one (Debian, Ubuntu, Raspberry Pi OS: sudo apt install python3 python3-venv), or name it: make PYTHON=python3.12" >&2; \
+		exit 1; fi
+	@if ! "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$(PYTHON) has no venv. Install it (Debian, Ubuntu, Raspberry Pi OS: sudo apt install python3-venv)." >&2; exit 1; fi
+	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# What runs, and what runs the demo; pinned, with hashes.
+$(VENV)/demo: requirements.lock pyproject.toml $(VENV)/made
+	@echo "installing what the demo needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The same, with what checks and tests need.
+$(VENV)/dev: requirements-dev.lock $(VENV)/demo
+	@echo "installing what checks and tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/demo
+	@$(BIN)/mien demo --camera "$(CAMERA)" --seconds $(SECONDS_TO_WATCH) $(if $(BROKER),--broker "$(BROKER)")
+
+test: $(VENV)/dev
+	@tests/servers.sh
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(VENV)/dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/unit/test_imports.py
+	@$(BIN)/python tests/pythons.py
+
+test-system: $(VENV)/dev
+	@tests/servers.sh
+	@$(BIN)/python -m pytest -m system -p no:xdist --timeout 1200
+
+bench: $(VENV)/demo
+	@$(BIN)/mien bench
+
+# Resolve the dependencies of pyproject.toml again, for every Python and processor at once.
+lock: $(VENV)/dev
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+		--extra build --extra demo pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+		--extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	@rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

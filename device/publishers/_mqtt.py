@@ -1,0 +1,102 @@
+"""What ``mqtt`` needs beside a connection: identities, sizes, and words for what went wrong."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from paho.mqtt.properties import Properties
+
+from device.errors import BrokerError
+from device.publishers import Message
+from device.settings import BrokerSettings
+
+
+class Outcome:
+    """How one connection went.
+
+    Attributes:
+        connected_at: When the broker said yes, seconds on the monotonic clock; ``None`` when it has not.
+        refused: Why it said no, in MQTT's words.
+        reason: Why the connection ended, in ours or paho's words.
+    """
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+        self.connected_at: float | None = None
+        self.refused = ""
+        self.reason = ""
+
+    def explain(self) -> str:
+        """Why there is no connection any more, and what to do."""
+        if self.refused == "Unsupported protocol version":
+            return "the broker does not speak MQTT 5, which mien needs to know what was really taken; upgrade it or allow version 5"
+        if self.refused:
+            return f"the broker refuses this device ({self.refused}); check its username, password and certificate, and the broker's log"
+        if self.connected_at is None and (self.reason.startswith("the connection ended") or not self.reason):
+            return f"the connection ended before the broker answered; does it {self._likely()}?"
+        return self.reason or "the connection ended"
+
+    def _likely(self) -> str:
+        if not self._settings.tls:
+            return "speak MQTT 5, and without TLS as the url says"
+        return (
+            "speak MQTT 5, and accept this device's certificate"
+            if self._settings.certificate_file
+            else ("speak MQTT 5, or ask for a client certificate (certificate_file)")
+        )
+
+
+def properties_of(message: Message, packet: int) -> Properties:
+    """The MQTT 5 properties of a message, or of a last will."""
+    properties = Properties(packet)
+    properties.ContentType = "application/json"
+    if message.expiry is not None:
+        properties.MessageExpiryInterval = message.expiry
+    if message.attributes:
+        properties.UserProperty = list(message.attributes.items())
+    return properties
+
+
+def packet_bytes(message: Message, properties: Properties) -> int:
+    """Bytes of the PUBLISH packet, QoS 1: what a broker's maximum is about (MQTT 5.0, 2.1 and 3.3)."""
+    length = 2 + len(message.topic.encode()) + 2 + len(properties.pack()) + len(message.payload)
+    digits = next(n for n in (1, 2, 3, 4) if length < 128**n)
+    return 1 + digits + length
+
+
+def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
+    """Whom to trust, and who we are.
+
+    Raises:
+        BrokerError: A file is missing, not PEM, or the key is encrypted or not the certificate's.
+    """
+    what: Path | None = settings.ca_file
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        what = settings.certificate_file
+        if settings.certificate_file:
+            # An encrypted key would be asked for on the terminal, and nobody is there.
+            context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
+    except OSError as error:  # ssl.SSLError is one
+        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        expected = (
+            "certificates in PEM" if what == settings.ca_file else f"PEM, and its own key, not encrypted, in {settings.key_file}"
+        )
+        raise BrokerError(f"{what}: cannot be used for TLS ({reason}); expected {expected}") from error
+    return context
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file.
+
+    Raises:
+        BrokerError: There is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()[0]
+    except OSError as error:
+        raise BrokerError(f"{path}: cannot read the password ({error.strerror}); expected it on the first line") from error
+    except (UnicodeDecodeError, IndexError) as error:
+        raise BrokerError(f"{path}: there is no password in it; expected it on the first line, as UTF-8 text") from error

@@ -1,0 +1,81 @@
+"""The demo, run as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+def demo(*words: str) -> list[str]:
+    return [sys.executable, "-m", "device.cli", "demo", *words]
+
+
+def test_reports_agree_with_what_the_scene_showed(tmp_path: Path) -> None:
+    truth_file = tmp_path / "truth.json"
+
+    ended = subprocess.run(
+        demo("--seconds", "20", "--json", "--truth", str(truth_file)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    reports = [json.loads(line) for line in ended.stdout.splitlines()]
+    truths = json.loads(truth_file.read_text())["windows"]
+    assert [report["seq"] for report in reports] == [truth["seq"] for truth in truths] == [1, 2]
+    for report, truth in zip(reports, truths, strict=True):
+        counts = {cell: count or 0 for cell, count in report["groups"]["emotion"].items()}
+        assert abs(report["people"] - truth["people"]) <= 1
+        assert max(counts, key=lambda cell: counts[cell]) == truth["dominant"]
+
+
+def test_ctrl_c_ends_everything_that_the_demo_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        demo("--json"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    wait_for(lambda: list(tmp_path.glob("mien-demo-*/run/health.json")), why="the watching process is at work")
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
+    assert (out, err) == (b"", b"")
+    assert not list(tmp_path.iterdir())
+    assert str(tmp_path).encode() not in b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if readable(p))
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--camera", "replay:/nowhere.mkv"], 69, "/nowhere.mkv"),
+        (["--broker", "mqtt://127.0.0.1:9"], 69, "mqtt://127.0.0.1:9: cannot reach the broker"),
+        (["--camera", "nonsense"], 78, "choose one of"),
+    ],
+)
+def test_what_the_demo_cannot_use_is_named_in_one_line(words: list[str], code: int, said: str) -> None:
+    ended = subprocess.run(demo("--json", *words), cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,105 @@
+"""One file, every key checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from device.commands.explain import explain
+from device.errors import SettingsError
+from device.settings import EXAMPLE, Settings, load, parse, with_camera
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kk = 3", "f.toml:1: kk: unknown key; did you mean 'k'?"),
+        ("\n\nzzzz = 3", "f.toml:3: zzzz: unknown key; known keys: device, window_seconds"),
+        ("[camera]\nsorce = 'x'", "f.toml:2: camera.sorce: unknown key; did you mean 'source'?"),
+        ("k = 'five'", "f.toml:1: k: expected a valid integer; found 'five'"),
+        ("k = '5'", "f.toml:1: k: expected a valid integer; found '5'"),
+        ("k = 101", "f.toml:1: k: expected less than or equal to 100; found 101"),
+        ("k = 2", "f.toml: k = 2 is for demonstrations only"),
+        ("noise = 'gaussian'", "f.toml:1: noise: expected 'off'; found 'gaussian'"),
+        ("device = 'a/b'", "f.toml:1: device: String should match pattern"),
+        ("window_seconds = 1.5", "f.toml:1: window_seconds: expected a valid integer"),
+        ("demo = 1", "f.toml:1: demo: expected a valid boolean; found 1"),
+        ("[camera]\n\n  fps = 0.1", "f.toml:3: camera.fps: expected greater than or equal to 0.5; found 0.1"),
+        ("camera.fps = 99", "f.toml:1: camera.fps: expected less than or equal to 30; found 99"),
+        ("camera = 3", "f.toml:1: camera: expected a table, [camera]"),
+        ("[camera]\nsource = 'Pi Camera'", "f.toml:2: camera.source: expected a camera's name"),
+        ("[broker]\nurl = 'http://x'", "f.toml:2: broker.url: expected mqtt://host:port or mqtts://host:port"),
+        ("[broker]\nurl = 'mqtt://x:99999'", "f.toml:2: broker.url: expected mqtt://host:port"),
+        ("[broker]\ncertificate_file = 'a'", "f.toml:1: broker: certificate_file and key_file go together"),
+        ("[broker]\nca_file = 'a'", "f.toml:1: broker: ca_file and certificate_file need a url that begins with mqtts://"),
+        ("k = ", "f.toml: not valid TOML: Invalid value (at"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_line_key_and_what_was_expected(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match="^" + re.escape(message)) as caught:
+        parse(text, "f.toml")
+
+    assert caught.value.exit_code == 78
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse("k = 0\nkk = 1\n[spool]\ndays = -1", "f.toml")
+
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_the_documented_example_holds_the_defaults() -> None:
+    assert load(EXAMPLE) == Settings()
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        inner = isinstance(kind, type) and issubclass(kind, BaseModel)
+        found += keys(kind, f"{name}.") if inner else [f"{prefix}{name}"]
+    return found
+
+
+def test_every_key_is_in_the_documented_example() -> None:
+    table, documented = "", set()
+    for line in EXAMPLE.read_text().splitlines():
+        if header := re.match(r"\[(\w+)\]", line):
+            table = f"{header[1]}."
+        elif key := re.match(r"#? ?([a-z_]+) = ", line):
+            documented.add(table + key[1])
+
+    assert documented == set(keys(Settings))
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot read the settings"), (b"\xff\xfe", "not UTF-8")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=message):
+        load(file)
+
+
+def test_the_spool_holds_the_days_that_the_settings_ask_for() -> None:
+    assert parse("window_seconds = 60\n[spool]\ndays = 7", "f").spool_files == 10_080
+
+
+def test_the_camera_can_be_replaced_on_the_command_line() -> None:
+    assert with_camera(Settings(), "replay:clip.mkv").camera.source == "replay:clip.mkv"
+    with pytest.raises(SettingsError, match="--camera"):
+        with_camera(Settings(), "Replay")
+
+
+def test_the_settings_explain_themselves() -> None:
+    text = explain(parse("window_seconds = 1800\nk = 7", "f"))
+
+    assert "Every 30 minutes one report is made, 48 a day." in text
+    assert "fewer than 7 people" in text
+    assert "± 0" in text
