@@ -1,12 +1,13 @@
-"""Print what the shipped models answer to fixed inputs, as JSON: run by ``test_both_runtimes`` with each runtime.
+"""Print what the shipped models answer to fixed inputs, as JSON; ``test_both_runtimes`` compares the answers.
 
     python tests/integration/model_outputs.py ai-edge-litert|tflite-runtime
 
-The answers of the two are then compared.
+``emotion`` is what a device gets. ``emotion, plain kernels`` is the same model without the XNNPACK delegate.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import cast
@@ -15,28 +16,56 @@ import numpy as np
 
 from device.manifest import read_manifest
 from device.nets import emotion, face
-from device.tflite import Model, Runtime, Tensor
+from device.tflite import RUNTIMES, Model, Runtime, Tensor
 
-SAMPLES = 5
+SAMPLES = 20
 
 
-def outputs(runtime: Runtime) -> dict[str, list[list[float]]]:
-    """Per model, the output values of some smooth random pictures, all in one list per picture."""
-    answers: dict[str, list[list[float]]] = {}
-    for net in (face, emotion):
-        model = Model(read_manifest().file(net.NAME), inputs=net.INPUTS, outputs=net.OUTPUTS, runtime=runtime)
-        rng = np.random.default_rng(7)
-        answers[net.NAME] = []
-        for _ in range(SAMPLES):
-            coarse = rng.uniform(-1, 1, (6, 6, net.INPUTS[0].shape[3]))
-            picture = np.kron(coarse, np.ones((net.SIDE // 6, net.SIDE // 6, 1)))
+def pictures(side: int, channels: int) -> list[Tensor]:
+    """Coarse random pictures, ``float64[side, side, channels]`` from -1 to 1."""
+    rng = np.random.default_rng(7)
+    return [np.kron(rng.uniform(-1, 1, (6, 6, channels)), np.ones((side // 6, side // 6, 1))) for _ in range(SAMPLES)]
 
-            def fill(out: Tensor, picture: Tensor = picture) -> None:
-                out[0] = picture if out.dtype == np.float32 else np.rint(picture * 127)
 
-            answers[net.NAME].append(np.concatenate([output.ravel() for output in model.run(fill)]).astype(float).tolist())
+def as_shipped(runtime: Runtime, name: str) -> list[list[float]]:
+    """All output values of a model for each picture, through the device's own class."""
+    net = {face.NAME: face, emotion.NAME: emotion}[name]
+    model = Model(read_manifest().file(name), inputs=net.INPUTS, outputs=net.OUTPUTS, runtime=runtime)
+    answers = []
+    for picture in pictures(net.SIDE, net.INPUTS[0].shape[3]):
+
+        def fill(out: Tensor, picture: Tensor = picture) -> None:
+            out[0] = picture if out.dtype == np.float32 else np.rint(picture * 127)
+
+        answers.append([float(value) for output in model.run(fill) for value in output.ravel()])
+    return answers
+
+
+def with_plain_kernels(runtime: Runtime) -> list[list[float]]:
+    """The emotion model's logits for each picture, without any delegate."""
+    module = importlib.import_module(RUNTIMES[runtime])
+    interpreter = module.Interpreter(
+        model_path=str(read_manifest().file(emotion.NAME).path),
+        experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    inside, outside = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    answers = []
+    for picture in pictures(emotion.SIDE, 1):
+        interpreter.set_tensor(inside, np.rint(picture * 127).astype(np.int8)[None])
+        interpreter.invoke()
+        answers.append([float(value) for value in interpreter.get_tensor(outside)[0]])
     return answers
 
 
 if __name__ == "__main__":
-    print(json.dumps(outputs(cast("Runtime", sys.argv[1]))))
+    chosen = cast("Runtime", sys.argv[1])
+    print(
+        json.dumps(
+            {
+                "face": as_shipped(chosen, face.NAME),
+                "emotion": as_shipped(chosen, emotion.NAME),
+                "emotion, plain kernels": with_plain_kernels(chosen),
+            }
+        )
+    )

@@ -21,8 +21,13 @@ ENVIRONMENT = ROOT / ".venv-tflite-runtime"
 NEEDED = ("tflite-runtime==2.14.0", "numpy<2", "opencv-python-headless>=4.10,<4.12", "pydantic>=2,<3", "pytest")
 NEWEST = (3, 11)  # Python that tflite-runtime has wheels for
 OLDEST = (3, 10)  # Python that mien supports
+Answers = tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]
 OUTPUTS = Path(__file__).with_name("model_outputs.py")
-LOGIT_STEP = 0.05  # int8 kernels may round either way: 0.020 was measured, over logits from -2 to 2
+
+# With the same kernels the two runtimes agree exactly. By default ai-edge-litert runs int8 layers in XNNPACK and tflite-runtime in
+# its own kernels; they round differently, and over 13 layers that adds up to more than a step of the last one: on 2,406 held-out
+# faces logits (-2.9 to 6.0) differ by 0.14 at most, and 99.7 % of the answers are the same (accuracy 87.24 % and 87.16 %).
+LOGITS_DIFFER_BY = 0.25
 
 
 def candidates() -> Iterator[Path]:
@@ -96,22 +101,30 @@ def test_evaluation_runs_with_the_packages_of_a_device_alone(other_python: Path)
 
 
 @pytest.fixture(scope="module")
-def answers(other_python: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+def answers(other_python: Path) -> Answers:
     """What the models answer to the same pictures on either runtime."""
     pytest.importorskip("ai_edge_litert", reason="this environment has no ai-edge-litert to compare with")
     ours, theirs = run(sys.executable, OUTPUTS, "ai-edge-litert"), run(other_python, OUTPUTS, "tflite-runtime")
     return json.loads(ours), json.loads(theirs)
 
 
-def test_the_float_model_answers_the_same_on_both(answers: tuple[dict[str, list[list[float]]], ...]) -> None:
+def test_the_float_model_answers_the_same_on_both(answers: Answers) -> None:
     ours, theirs = (np.array(answer["face"]) for answer in answers)
 
     assert np.abs(ours).max() > 1
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_the_int8_model_answers_the_same_on_both_to_a_quantization_step(answers: tuple[dict[str, list[list[float]]], ...]) -> None:
+def test_the_int8_model_answers_the_same_on_both_when_they_use_the_same_kernels(answers: Answers) -> None:
+    ours, theirs = (np.array(answer["emotion, plain kernels"]) for answer in answers)
+
+    assert np.ptp(ours) > 1
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_int8_model_as_shipped_differs_between_runtimes_by_rounding_only(answers: Answers) -> None:
     ours, theirs = (np.array(answer["emotion"]) for answer in answers)
 
     assert np.ptp(ours) > 1
-    np.testing.assert_allclose(ours, theirs, atol=LOGIT_STEP)
+    assert np.abs(ours - theirs).max() < LOGITS_DIFFER_BY
+    assert abs(float((ours - theirs).mean())) < 0.02  # rounding has no direction; a wrong scale or zero point would
