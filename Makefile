@@ -59,7 +59,7 @@ check: $(VENV)/dev
 	@$(BIN)/python tests/pythons.py
 
 test-system: $(VENV)/dev
-	@tests/servers.sh
+	@tests/servers.sh system
 	@$(BIN)/python -m pytest -m system -p no:xdist --timeout 1200
 
 bench: $(VENV)/demo

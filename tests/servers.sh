@@ -1,17 +1,25 @@
 #!/bin/bash
-# The servers that tests start on free loopback ports: installed as root on Debian, else a hint. Nothing is left running.
+# What tests need beside Python: installed as root on Debian, else a hint. Nothing is started here, and nothing left running.
+#   tests/servers.sh           for make test: mosquitto
+#   tests/servers.sh system    for make test-system, too: a Debian root, OpenCV with GStreamer
 set -euo pipefail
-missing=()
-for program in mosquitto mosquitto_sub; do
-  PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$program" >/dev/null || missing+=("$program")
-done
-[ ${#missing[@]} -eq 0 ] && exit 0
+export PATH="$PATH:/usr/sbin:/usr/local/sbin"
+packages=()
+need() { command -v "$1" >/dev/null || packages+=("$2"); }
+need mosquitto mosquitto
+need mosquitto_sub mosquitto-clients
+if [ "${1:-}" = system ]; then
+  need mmdebstrap mmdebstrap
+  need gst-inspect-1.0 gstreamer1.0-tools
+  /usr/bin/python3 -c 'import cv2' 2>/dev/null || packages+=(python3-opencv gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
+fi
+[ ${#packages[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-  echo "installing mosquitto"
-  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1  # RUNLEVEL=1: do not start the packaged service
-  apt-get install -y -qq mosquitto mosquitto-clients >/dev/null 2>&1 ||
-    { apt-get update -qq >/dev/null && apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; }
+  echo "installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1  # RUNLEVEL=1: do not start a packaged service
+  install() { apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null 2>&1; }
+  install || { apt-get update -qq >/dev/null; install; }
 else
-  echo "The tests of sending need ${missing[*]}: sudo apt install mosquitto mosquitto-clients" >&2
+  echo "These tests need ${packages[*]}: sudo apt install ${packages[*]}" >&2
   exit 1
 fi

@@ -80,7 +80,7 @@ class CompositeCamera:
         self._painter: Painter | None = Painter(scene.width, scene.height, scene.seed)
         self._fps, self._fast, self._clock, self._sleep = fps, fast, clock, sleep
         self._began: float | None = None
-        self._next = 0  # the frame that is due, counted from the first
+        self._next = 0
 
     def take(self) -> AbstractContextManager[Frame]:
         """Wait until the next frame is due and paint it.
@@ -90,24 +90,23 @@ class CompositeCamera:
         """
         if self._painter is None:
             raise CameraError("camera composite: it is closed; open it again")
-        t = self._wait()
-        return Frame(self._painter.paint(self.scene.people_at(t), self._next), (self._began or 0.0) + t)
+        number = self._wait()
+        t = number / self._fps
+        self._next = number + 1
+        return Frame(self._painter.paint(self.scene.people_at(t), number), (self._began or 0.0) + t)
 
-    def _wait(self) -> float:
-        """Wait for the next frame; its time in the scene, seconds."""
+    def _wait(self) -> int:
+        """Wait until a frame is due; its number, counted from the first."""
         if self._fast:
-            t = self._next / self._fps
-        else:
-            now = self._clock()
-            if self._began is None:
-                self._began = now
-            late = now - self._began
-            self._next = max(self._next, ceil(late * self._fps - 1e-6))
-            t = self._next / self._fps
-            if t > late:
-                self._sleep(t - late)
-        self._next += 1
-        return t
+            return self._next
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        late = now - self._began
+        number = max(self._next, ceil(late * self._fps - 1e-6))
+        if number / self._fps > late:
+            self._sleep(number / self._fps - late)
+        return number
 
     def close(self) -> None:
         """Forget the scene; may be called twice."""

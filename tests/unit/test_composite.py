@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -62,8 +61,7 @@ def test_a_process_that_comes_late_misses_frames_and_the_scene_goes_on() -> None
     (late,) = times(camera, 1)
     assert late == pytest.approx(1012.4)
     with camera.take() as frame:
-        scene_time = frame.taken_at - 1000.0
-        expected = Painter(640, 480, 0).paint(camera.scene.people_at(scene_time), round(scene_time * 5))
+        expected = Painter(640, 480, 0).paint(camera.scene.people_at(62 / 5), 62)
         assert np.array_equal(frame.pixels, expected)
 
 
@@ -79,7 +77,7 @@ def test_a_frame_is_destroyed_without_harm_to_the_next() -> None:
     with camera.take() as first:
         kept = first.pixels
     with camera.take() as second:
-        assert second.pixels.min() > 0
+        assert second.pixels.mean() > 50
     assert not kept.any()
     with pytest.raises(FrameClosedError):
         _ = first.pixels
@@ -144,7 +142,7 @@ def test_every_figure_is_found_and_reads_as_the_script_says_and_nothing_else_is_
     scene, painter = Scene(seed), Painter(640, 480, seed)
     found = right = figures = strangers = 0
     for act in range(6):
-        for after in (1.0, 2.0, 8.5):  # moods are pure and nobody is half outside the picture
+        for after in (1.0, 1.7, 8.5):  # moods are pure and nobody is half outside the picture
             people = scene.people_at(act * ACT_SECONDS + after)
             with Frame(painter.paint(people, act), 0.0) as frame:
                 faces = list(find_faces(frame))
@@ -174,7 +172,8 @@ def test_each_face_of_the_cast_is_small_square_and_grey() -> None:
     for path in FACES.glob("*.png"):
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert image is not None
-        assert (image.shape, image.dtype) == ((96, 96), np.uint8)
+        assert image.shape == (96, 96)
+        assert image.dtype == np.uint8
         assert path.stat().st_size < 10_000
 
 
@@ -191,9 +190,8 @@ def test_a_mean_comes_to_lie_with_its_eyes_where_they_belong(find_faces: FaceNet
     laid, reached = lay_over(small, find_faces, "")
     assert len(laid) == 2
     mean = mean_of(laid, reached)
-    with Frame(
-        np.asarray(cv2.cvtColor(cv2.copyMakeBorder(mean, *[48] * 4, cv2.BORDER_CONSTANT, value=[128.0]), cv2.COLOR_GRAY2RGB)), 0.0
-    ) as frame:
+    on_grey = np.pad(mean, 48, constant_values=128)
+    with Frame(np.repeat(on_grey[..., None], 3, axis=2), 0.0) as frame:
         (face,) = find_faces(frame)
     eyes = [(x * 192 - 48, y * 192 - 48) for x, y in face.keypoints[:2]]
     assert np.abs(np.array(eyes) - np.array(EYES)).max() < 4
@@ -226,6 +224,6 @@ def test_the_means_of_the_real_data_have_enough_faces(find_faces: FaceNet) -> No
 def test_a_picture_shows_who_is_in_the_script() -> None:
     painter, scene = Painter(640, 480, 0), Scene(0)
     empty, full = painter.paint(()), painter.paint(scene.people_at(5.0))
-    changed = (empty.astype(int) - full).any(axis=2)
-    assert Counter(changed[int(f.y * 480), int(f.x * 640)] for f in scene.people_at(5.0)) == {True: len(scene.people_at(5.0))}
+    changed = np.asarray((empty != full).any(axis=2))
+    assert all(changed[int(figure.y * 480), int(figure.x * 640)] for figure in scene.people_at(5.0))
     assert changed.mean() < 0.75
