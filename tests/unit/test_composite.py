@@ -61,7 +61,7 @@ def test_a_process_that_comes_late_misses_frames_and_the_scene_goes_on() -> None
     (late,) = times(camera, 1)
     assert late == pytest.approx(1012.4)
     with camera.take() as frame:
-        expected = Painter(640, 480, 0).paint(camera.scene.people_at(62 / 5), 62)
+        expected = Painter(640, 480, 0).paint(camera.scene.people_at(63 / 5), 63)
         assert np.array_equal(frame.pixels, expected)
 
 
