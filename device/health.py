@@ -54,6 +54,6 @@ def read(folder: Path, now: float) -> WatchHealth:
             health = WatchHealth.model_validate_json(file.read(MAX_BYTES))
     except (OSError, ValidationError):
         return stopped
-    if health.at > now or now - health.at > STALE:  # of an earlier boot, or left behind
+    if not 0 <= now - health.at <= STALE:  # of an earlier boot, or left behind
         return stopped.model_copy(update={"models": health.models})
     return health

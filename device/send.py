@@ -20,7 +20,7 @@ from device import health, plug
 from device.clock import Clock
 from device.contract import MAX_MESSAGE_BYTES, Ack, SpoolState, Status, dump, topic
 from device.errors import BrokerError, SpoolError
-from device.publishers import Connected, Delivered, Disconnected, Event, Message, Publisher, Received, Refused
+from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Publisher, Received, Refused
 from device.settings import DAY, Settings
 from device.spool import Spool, seq_of
 from device.version import VERSION
@@ -31,42 +31,50 @@ STATUS_EVERY: Final = 60.0  # seconds between two statuses, whatever happens
 RESEND_AFTER: Final = 60.0  # seconds without progress of the collector's acknowledgements
 REFUSED_WAIT: Final = 30.0  # seconds before a refused report is tried again
 GOODBYE: Final = 3.0  # seconds to say offline
-GIVE_UP: Final = 15.0  # seconds for the first connection when asked to send once
+GIVE_UP: Final = 5.0  # seconds for the first connection when asked to send once; an attempt that has begun may take longer
 
 
 class Sender:
     """What to publish and what to keep: events in, messages out."""
 
     def __init__(
-        self, settings: Settings, spool: Spool, publisher: Publisher, clock: Clock, session: str, log: FilteringBoundLogger
-    ):
+        self, settings: Settings, spool: Spool, publisher: Publisher, clock: Clock, *, session: str, log: FilteringBoundLogger
+    ) -> None:
         self._settings = settings
         self._spool = spool
         self._publisher = publisher
         self._clock = clock
         self._session = session
         self._log = log
-        self._on_the_way: dict[int, Path] = {}  # token → file
+        self._on_the_way: dict[int, Path | None] = {}  # token → file; None for a status
         self._unreadable: set[Path] = set()
         self._connected = False
         self._reason = ""
+        self._refusal = ""
+        self._status_refusal = ""
         self._hold_until = 0.0
         self._status_due = 0.0
         self._resend_due = 0.0
         self._acknowledged = 0
-        self._newest_sent = max((seq_of(path) for path in spool.unacknowledged()), default=0)
+        self._resent_to = 0
+        self._newest_taken = max((seq_of(path) for path in spool.unacknowledged()), default=0)
         self._dropped = 0
         self.delivered = 0
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is on its way."""
-        return not self._on_the_way and not self._spool.waiting()
+        """Nothing that can be read waits, and nothing is on its way."""
+        return not self._on_the_way and self._unreadable.issuperset(self._spool.waiting())
 
     @property
     def reason(self) -> str:
         """Why there is no connection; empty when there is one or when none was tried yet."""
         return self._reason
+
+    @property
+    def refusal(self) -> str:
+        """Why the broker refused the last report that it answered to; empty when it took it."""
+        return self._refusal
 
     def handle(self, event: Event) -> None:
         """React to what happened."""
@@ -74,22 +82,20 @@ class Sender:
             case Connected():
                 self._log.info("connected", broker=self._settings.broker.url)
                 self._connected, self._reason = True, ""
-                self._status_due = 0.0
+                self._unreadable.clear()
+                self._hold_until = self._status_due = 0.0
                 self._resend_due = self._clock.now() + RESEND_AFTER
             case Disconnected(reason, retry_in):
                 tell = self._log.warning if reason != self._reason else self._log.debug
                 tell(f"not connected: {reason}", retry_in=round(retry_in, 1))
                 self._connected, self._reason = False, reason
                 self._on_the_way.clear()
-            case Delivered(token):
-                if path := self._on_the_way.pop(token, None):
-                    self._took(path)
-            case Refused(token, reason):
-                if path := self._on_the_way.pop(token, None):
-                    self._log.error(
-                        f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool", retry_in=REFUSED_WAIT
-                    )
-                    self._hold_until = self._clock.now() + REFUSED_WAIT
+            case Delivered(token) if token in self._on_the_way:
+                self._took(self._on_the_way.pop(token))
+            case Refused(token, reason) if token in self._on_the_way:
+                self._refused(self._on_the_way.pop(token), reason)
+            case NotListening(name, reason):
+                self._log.error(f"{name}: the broker does not let this device listen ({reason}); check its access list")
             case Received(name, payload):
                 if name == topic(self._settings.device, "down/ack"):
                     self._acknowledge(payload)
@@ -100,19 +106,22 @@ class Sender:
         if not self._connected:
             return
         if now >= self._status_due:
-            self._publisher.publish(self.status("online"))
+            self._on_the_way[self._publisher.publish(self.status("online"))] = None
             self._status_due = now + STATUS_EVERY
         if now < self._hold_until:
             return
         due = self._spool.waiting()
-        if self._settings.broker.acknowledge == "collector" and now >= self._resend_due:
-            due = [path for path in self._spool.unacknowledged() if seq_of(path) > self._acknowledged] + due
+        room = UNCONFIRMED - len(self._on_the_way)
+        if self._settings.broker.acknowledge == "collector" and now >= self._resend_due and room > 0:
+            again = [path for path in self._spool.unacknowledged() if seq_of(path) > self._acknowledged][:room]
+            self._resent_to = seq_of(again[-1]) if again else 0
             self._resend_due = now + RESEND_AFTER
-        on_the_way = set(self._on_the_way.values()) | self._unreadable
+            due = again + due
+        not_now = self._unreadable.union(path for path in self._on_the_way.values() if path)
         for path in due:
             if len(self._on_the_way) >= UNCONFIRMED:
                 break
-            if path not in on_the_way:
+            if path not in not_now:
                 self._publish(path)
 
     def status(self, state: str) -> Message:
@@ -141,13 +150,9 @@ class Sender:
             self._log.error(str(error))
             return
         if envelope is None:
-            self._log.error(f"{path.name} was not a report; what there was of it is in {self._spool.folder / 'bad'}")
+            if self._spool.is_set_aside(path):
+                self._log.error(f"{path.name} was not a report; what there was of it is in {self._spool.folder / 'bad'}")
             return
-        if envelope.seq > self._newest_sent:
-            if missing := envelope.seq - self._newest_sent - 1:
-                self._dropped += missing
-                self._log.warning("reports are missing from the spool: it was full", dropped=missing)
-            self._newest_sent = envelope.seq
         device = self._settings.device
         token = self._publisher.publish(
             Message(
@@ -159,13 +164,39 @@ class Sender:
         )
         self._on_the_way[token] = path
 
-    def _took(self, path: Path) -> None:
+    def _took(self, path: Path | None) -> None:
+        if path is None:
+            self._status_refusal = ""
+            return
+        seq = seq_of(path)
         self.delivered += 1
-        self._log.info("delivered", seq=seq_of(path))
+        self._refusal = ""
+        self._log.info("delivered", seq=seq)
+        if seq > self._newest_taken:
+            if missing := self._spool.missing(self._newest_taken, seq):
+                self._dropped += missing
+                self._status_due = 0.0
+                self._log.warning("reports are missing from the spool: it was full", dropped=missing)
+            self._newest_taken = seq
         if path.parent.name == "new":
             self._spool.sent(path)
         if self._settings.broker.acknowledge == "broker":
-            self._spool.acknowledge(seq_of(path))
+            self._spool.acknowledge(seq)
+        elif seq <= self._acknowledged:
+            self._spool.acknowledge(self._acknowledged)
+
+    def _refused(self, path: Path | None, reason: str) -> None:
+        if path is None:
+            if reason != self._status_refusal:
+                self._log.error(f"the broker refuses the status: {reason}")
+            self._status_refusal = reason
+            return
+        if reason != self._refusal:
+            self._log.error(
+                f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool and is tried again", every=REFUSED_WAIT
+            )
+        self._refusal = reason
+        self._hold_until = self._clock.now() + REFUSED_WAIT
 
     def _acknowledge(self, payload: bytes) -> None:
         try:
@@ -173,12 +204,14 @@ class Sender:
         except ValidationError:
             self._log.warning('down/ack is not an acknowledgement and was ignored; expected {"seq": N}')
             return
-        if seq > self._newest_sent:
-            self._log.warning("down/ack names a report that was never sent and was ignored", seq=seq, newest=self._newest_sent)
+        newest = max([self._newest_taken, *map(seq_of, self._spool.waiting())])  # a waiting one may have been sent before a crash
+        if seq > newest:
+            self._log.warning("down/ack names a report that was never sent and was ignored", seq=seq, newest=newest)
             return
         if seq > self._acknowledged:
             self._acknowledged = seq
-            self._resend_due = self._clock.now() + RESEND_AFTER
+            all_of_them = 0 < self._resent_to <= seq  # so there may be more that want to be sent again
+            self._resend_due = self._clock.now() + (0.0 if all_of_them else RESEND_AFTER)
             self._spool.acknowledge(seq)
 
 
@@ -187,7 +220,8 @@ def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: 
 
     Raises:
         SpoolError: The spool cannot be used.
-        BrokerError: A file that the settings name cannot be used; with ``once``, also when there was no connection.
+        BrokerError: A file that the settings name cannot be used; with ``once``, also when there is no connection, or a report
+            is refused.
         SettingsError: There is no publisher of that name.
     """
     with closing(Spool(settings.spool.folder, "send")) as spool:
@@ -197,7 +231,7 @@ def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: 
         publisher: Publisher = plug.find("device.publishers", settings.broker.publisher).open_publisher(
             settings.broker, settings.device, listen, Message(topic(settings.device, "up/status"), dump(will), retain=True)
         )
-        sender = Sender(settings, spool, publisher, clock, session, log)
+        sender = Sender(settings, spool, publisher, clock, session=session, log=log)
         began = clock.now()
         try:
             log.info("sending", broker=settings.broker.url, device=settings.device, waiting=len(spool.waiting()))
@@ -205,8 +239,9 @@ def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: 
                 _step(sender, publisher)
                 if once and sender.idle:
                     break
-                if once and sender.reason and clock.now() - began > GIVE_UP:
-                    raise BrokerError(f"{sender.reason}. Nothing was lost: the reports are in {spool.folder}")
+                reason = sender.refusal or (sender.reason if clock.now() - began > GIVE_UP else "")
+                if once and reason:
+                    raise BrokerError(f"{reason}. Nothing was lost: the reports are in {spool.folder}")
         finally:
             publisher.close(sender.status("offline"), GOODBYE)
             while not publisher.events.empty():

@@ -16,6 +16,8 @@ import errno
 import fcntl
 import os
 import re
+import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +79,13 @@ class Spool:
                 f"{folder}: another 'mien {side}' is using this spool; stop it, or give this one a folder of its own"
             ) from None
         if side == "watch":
-            for left in (folder / "tmp").iterdir():
-                left.unlink(missing_ok=True)
-            self._held = self._sizes()
-            self._next = 1 + max(
-                [seq_of(path) for path in self._held] + [seq_of(path) for path in (folder / "bad").iterdir()], default=0
-            )
+            try:
+                self._begin()
+            except OSError as error:
+                self.close()
+                raise SpoolError(
+                    f"{folder}: cannot be used as a spool ({error.strerror}); check the disk and who may write there"
+                ) from error
 
     def close(self) -> None:
         """Let go of this side."""
@@ -90,6 +93,12 @@ class Spool:
             os.close(self._lock)
 
     # watch's side
+
+    def _begin(self) -> None:
+        for left in (self.folder / "tmp").iterdir():
+            _remove(left)
+        found = [path for name in ("new", "sent", "bad") for path in (self.folder / name).iterdir()]  # the way that files move
+        self._next = 1 + max((seq_of(path) for path in found), default=0)
 
     @property
     def next_seq(self) -> int:
@@ -125,14 +134,16 @@ class Spool:
         return self._make_room(newest=final)
 
     def _make_room(self, newest: Path) -> int:
-        """Drop the oldest reports beyond the limits; the newest stays."""
+        """Drop the oldest reports beyond the limits; the newest stays, and so does the newest that was sent, uncounted."""
         held = self._sizes()
+        if sent := [path for path in held if path.parent.name == "sent"]:
+            del held[max(sent)]
         files, size, dropped = len(held), sum(held.values()), 0
         for path in sorted(held, key=lambda path: path.name):
             if (files <= self._limits.files and size <= self._limits.bytes) or path.name == newest.name:
                 break
             files, size = files - 1, size - held[path]
-            with suppress(FileNotFoundError):  # sent meanwhile
+            with suppress(OSError):  # sent meanwhile, or not a file: left to the other side
                 path.unlink()
                 dropped += path.parent.name == "new"
         return dropped
@@ -141,15 +152,22 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """Reports not yet taken by a broker, the oldest first; and whatever else is in the folder, for ``read`` to set aside."""
-        return sorted((self.folder / "new").iterdir())
+        return self._list("new")
 
     def unacknowledged(self) -> list[Path]:
         """Reports taken by a broker and kept, the oldest first."""
-        return sorted(path for path in (self.folder / "sent").iterdir() if NAME.match(path.name))
+        return [path for path in self._list("sent") if NAME.match(path.name)]
 
     def read(self, path: Path) -> Envelope | None:
-        """Read a report; what is not one is set aside in ``bad/``. ``None`` when it is gone or was set aside."""
+        """Read a report; what is not one is set aside in ``bad/``. ``None`` when it is gone or was set aside.
+
+        Raises:
+            SpoolError: It cannot be read, or cannot be set aside.
+        """
         try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                self._set_aside(path)
+                return None
             with open(path, "rb", opener=_open_regular) as file:
                 content = file.read(MAX_FILE_BYTES + 1)
             envelope = Envelope.model_validate_json(content)
@@ -158,8 +176,7 @@ class Spool:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.EISDIR):
-                raise SpoolError(f"{path}: cannot read the report ({error.strerror}); check the disk") from error
+            raise SpoolError(f"{path}: cannot read the report ({error.strerror}); check the disk and its permissions") from error
         except ValidationError:
             pass
         self._set_aside(path)
@@ -167,32 +184,62 @@ class Spool:
 
     def sent(self, path: Path) -> None:
         """A broker has taken this report: keep it until it is acknowledged."""
-        with suppress(FileNotFoundError):
+        try:
             os.rename(path, self.folder / "sent" / path.name)
+        except FileNotFoundError:
+            pass  # dropped meanwhile: the spool was full
+        except OSError as error:
+            raise SpoolError(f"{path}: cannot be moved to sent/ ({error.strerror}); check the disk and its permissions") from error
 
     def acknowledge(self, seq: int) -> None:
         """Every report up to ``seq`` is stored elsewhere: delete those that were sent, except the newest of all."""
-        for path in self.unacknowledged()[:-1]:
-            if seq_of(path) <= seq:
-                path.unlink(missing_ok=True)
+        try:
+            for path in self.unacknowledged()[:-1]:
+                if seq_of(path) <= seq:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SpoolError(f"{self.folder / 'sent'}: cannot delete a report ({error.strerror}); check the disk") from error
+
+    def missing(self, after: int, before: int) -> int:
+        """How many reports between these two are gone: neither waiting nor set aside."""
+        there = {seq_of(path) for path in (*self.waiting(), *self._list("bad"))}
+        return max(0, before - after - 1 - sum(after < seq < before for seq in there))
+
+    def is_set_aside(self, path: Path) -> bool:
+        """Whether what was at ``path`` is in ``bad/``."""
+        return os.path.lexists(self.folder / "bad" / path.name)
 
     def set_aside(self) -> int:
         """How many files are in ``bad/``."""
-        return sum(1 for _ in (self.folder / "bad").iterdir())
+        return len(self._list("bad"))
 
     def _set_aside(self, path: Path) -> None:
         bad = self.folder / "bad"
-        with suppress(FileNotFoundError):
+        try:
+            _remove(bad / path.name)
             os.rename(path, bad / path.name)
-        for old in sorted(bad.iterdir())[:-MAX_BAD]:
-            old.unlink(missing_ok=True)
+            for old in self._list("bad")[:-MAX_BAD]:
+                _remove(old)
+        except FileNotFoundError:
+            pass  # gone meanwhile
+        except OSError as error:
+            raise SpoolError(f"{path}: is not a report, and cannot be moved to bad/ ({error.strerror}); remove it") from error
 
     def _sizes(self) -> dict[Path, int]:
         sizes = {}
         for path in (*self.waiting(), *self.unacknowledged()):
             with suppress(FileNotFoundError):
-                sizes[path] = path.lstat().st_size
+                if NAME.match(path.name):
+                    sizes[path] = path.lstat().st_size
         return sizes
+
+    def _list(self, name: str) -> list[Path]:
+        try:
+            return sorted((self.folder / name).iterdir())
+        except OSError as error:
+            raise SpoolError(
+                f"{self.folder / name}: cannot be listed ({error.strerror}); check the disk and its permissions"
+            ) from error
 
 
 def seq_of(path: Path) -> int:
@@ -203,6 +250,16 @@ def seq_of(path: Path) -> int:
 
 def _open_regular(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting on a pipe
+
+
+def _remove(path: Path) -> None:
+    """Remove whatever it is, if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        if not path.is_dir() or path.is_symlink():
+            raise
+        shutil.rmtree(path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import socket
+from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import structlog
+from structlog.testing import LogCapture
+from structlog.typing import FilteringBoundLogger
 
 from device.clock import Clock
 from device.contract import Cell, Envelope, ModelHashes, Report
 from device.privacy import Circumstances, Terms, release
+from device.publishers import Connected, Delivered, Event, Message
+from device.spool import Spool
 from device.types import Face, Observation, Reading, Sighting
 from device.window import Window
 
@@ -79,3 +91,65 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def put_reports(folder: Path, count: int) -> list[Envelope]:
+    """Put reports into a spool, as the watching process would."""
+    with closing(Spool(folder, "watch")) as spool:
+        put = [envelope(spool.next_seq + n) for n in range(count)]
+        for one in put:
+            spool.put(one)
+    return put
+
+
+def settings_text(folder: Path, url: str = "mqtt://127.0.0.1:1", *, top: str = "", camera: str = "", broker: str = "") -> str:
+    """Settings of a device that keeps everything below ``folder``; the rest are further lines of these tables."""
+    return f"""
+device = "shelf-7"
+window_seconds = 5
+run_folder = "{folder}/run"
+{top}
+[camera]
+source = "composite"
+{camera}
+[spool]
+folder = "{folder}/spool"
+[broker]
+url = "{url}"
+longest_wait_seconds = 1
+{broker}
+"""
+
+
+def json_lines(lines: Iterable[str]) -> list[Any]:
+    """The lines that are JSON objects, read."""
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def recorded() -> tuple[FilteringBoundLogger, list[Any]]:
+    """A logger, and the list that it writes to."""
+    capture = LogCapture()
+    wrapper = structlog.make_filtering_bound_logger("debug")
+    return structlog.wrap_logger(None, processors=[capture], wrapper_class=wrapper), capture.entries
+
+
+class HandPublisher:
+    """A publisher whose events the test makes."""
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.messages: dict[int, Message] = {}
+        self.events.put(Connected())
+
+    def publish(self, message: Message) -> int:
+        token = len(self.messages) + 1
+        self.messages[token] = message
+        return token
+
+    def close(self, farewell: Message | None, timeout: float) -> None:
+        if farewell is not None:
+            self.events.put(Delivered(self.publish(farewell)))
+
+    @property
+    def reports(self) -> list[tuple[int, Message]]:
+        return [(token, message) for token, message in self.messages.items() if message.topic.endswith("up/report")]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.build import free_port
+from tests.build import free_port, json_lines
 
+ROOT = Path(__file__).parents[1]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -34,7 +38,8 @@ class Mosquitto:
 
     def start(self) -> None:
         config = self.folder / f"mosquitto-{self.port}.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n{self.extra}")
+        anonymous = "" if "allow_anonymous" in self.extra else "allow_anonymous true\n"
+        config.write_text(f"listener {self.port} 127.0.0.1\n{anonymous}user root\n{self.extra}")
         assert MOSQUITTO is not None
         log = open(self.folder / "mosquitto.log", "ab")  # noqa: SIM115 (the process holds it)
         self.process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
@@ -47,10 +52,10 @@ class Mosquitto:
             assert self.process.poll() is None, (self.folder / "mosquitto.log").read_text()
         raise AssertionError("mosquitto does not listen")
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(number)
+            self.process.wait(10)
             self.process = None
 
 
@@ -74,6 +79,115 @@ def start_mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
 def mosquitto(start_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
     """A broker that takes everything."""
     return start_mosquitto()
+
+
+@dataclass
+class Process:
+    """A program that runs, and what it has written so far."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; returns the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, seconds: float = 30.0) -> int:
+        return self.process.wait(seconds)
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def log(self) -> list[Any]:
+        """What ``mien`` has logged."""
+        return json_lines(_whole_lines(self.err))
+
+    def events(self, level: str = "info") -> list[str]:
+        return [line["event"] for line in self.log if line["level"] == level]
+
+    @property
+    def complaints(self) -> list[str]:
+        """What ``mien`` has said for a person, line by line."""
+        return [line for line in _whole_lines(self.err) if not line.startswith("{")]
+
+
+@dataclass
+class Listener(Process):
+    """``mosquitto_sub``, and what it has received."""
+
+    @property
+    def messages(self) -> list[Any]:
+        return json_lines(_whole_lines(self.out))
+
+    @property
+    def reports(self) -> list[Any]:
+        return [message for message in self.messages if message["topic"].endswith("/up/report")]
+
+    @property
+    def statuses(self) -> list[Any]:
+        return [message for message in self.messages if message["topic"].endswith("/up/status")]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [message["payload"]["seq"] for message in self.reports]
+
+    @property
+    def ids(self) -> list[str]:
+        return [message["properties"]["user-properties"]["id"] for message in self.reports]
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that are written to their end."""
+    return path.read_text().rpartition("\n")[0].splitlines()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """A function that starts a program, killed at the end of the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def run(*words: str | Path, kind: type[Process] = Process) -> Process:
+            nonlocal count
+            count += 1
+            out, err = tmp_path / f"{count}.out", tmp_path / f"{count}.err"
+            with out.open("wb") as stdout, err.open("wb") as stderr:
+                process = subprocess.Popen(words, stdout=stdout, stderr=stderr, cwd=ROOT, stdin=subprocess.DEVNULL)
+
+            def stop() -> None:
+                process.kill()
+                process.wait()
+
+            stack.callback(stop)
+            return kind(process, out, err)
+
+        yield run
+
+
+@pytest.fixture
+def mien(start: Callable[..., Process]) -> Callable[..., Process]:
+    """A function that starts the real ``mien`` with these words."""
+    return lambda *words: start(sys.executable, "-m", "device.cli", *words)
+
+
+@pytest.fixture
+def listen(start: Callable[..., Process]) -> Callable[..., Listener]:
+    """A function that subscribes to a broker: ``listen(broker, "-t", "mien/#")``; it returns once the subscription stands."""
+
+    def subscribe(broker: Mosquitto, *words: str) -> Listener:
+        words = words or ("-t", "mien/#")
+        command = ("stdbuf", "-oL", "mosquitto_sub", "-V", "mqttv5", "-p", str(broker.port), "-q", "1", "-d", "-F", "%J", *words)
+        listener = start(*command, kind=Listener)
+        assert isinstance(listener, Listener)
+        wait_for(lambda: "Subscribed" in listener.out.read_text() or not listener.running, why="the subscription")
+        assert listener.running, listener.err.read_text()
+        return listener
+
+    return subscribe
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20.0, why: str = "the condition") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import time
 from pathlib import Path
 from typing import Final
@@ -32,7 +34,7 @@ class Screen:
     """The latest report as bars, the earlier ones as lines, and the terms that they passed."""
 
     def __init__(self, camera: str, window: int, seconds: int, broker: str | None) -> None:
-        self._console = Console(record=True, highlight=False)
+        self._console = Console(highlight=False)
         self._reports: list[Report] = []
         self._camera, self._window, self._seconds, self._broker = camera, window, seconds, broker
         self._began = time.monotonic()
@@ -72,8 +74,11 @@ class Screen:
         )
 
     def save(self, file: Path) -> None:
-        """Save everything printed as an SVG picture."""
-        file.write_text(self._console.export_svg(title="make demo"))
+        """Save the last screen as an SVG picture that loads nothing from elsewhere."""
+        console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        console.print(self._draw(ended=True))
+        svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
+        file.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"))
 
     def _draw(self, *, ended: bool = False) -> RenderableType:
         parts: list[RenderableType] = [self._head()]

@@ -17,17 +17,18 @@ import struct
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import MQTTException, Properties
+from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-defined]  # 2.1 defines it here
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Received, Refused
-from device.publishers._mqtt import Outcome, packet_bytes, properties_of, read_password, tls_context
+from device.publishers._broker import Outcome, read_password, tls_context
 from device.settings import BrokerSettings
 
 FIRST_WAIT: Final = 1.0  # seconds; doubles with each failure
@@ -77,10 +78,8 @@ class MqttPublisher:
             self._wake.close()
 
     def _wake_up(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # so many words are left that it is awake anyway
             self._wake.send(b"\0")
-        except BlockingIOError:
-            pass  # so many words are left that it is awake anyway
 
     # The network thread
 
@@ -122,8 +121,6 @@ class MqttPublisher:
             outcome.reason = f"cannot reach it ({error.strerror or error}); check the url and that the broker is running"
         except UnicodeError:
             outcome.reason = "no such host (not a possible name); check the url"
-        except GARBLED as error:
-            outcome.reason = f"what answers is not an MQTT 5 broker ({error}); check the url"
         finally:
             if (left_open := client.socket()) is not None:
                 left_open.close()  # without a word: if this was not meant, the last will speaks
@@ -139,7 +136,11 @@ class MqttPublisher:
             if self._woken in readable:
                 self._woken.recv(4096)
             if decrypted or wire in readable:
-                client.loop_read()
+                try:
+                    client.loop_read()
+                except GARBLED as error:
+                    outcome.reason = f"what answers is not an MQTT 5 broker ({error}); check the url"
+                    return
             if wire in writable:
                 client.loop_write()
             if outcome.connected_at is not None:
@@ -180,7 +181,7 @@ class MqttPublisher:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         will = self._last_will
-        client.will_set(will.topic, will.payload, 1, will.retain, properties_of(will, PacketTypes.WILLMESSAGE))
+        client.will_set(will.topic, will.payload, 1, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
         client.on_connect, client.on_disconnect = connection.on_connect, connection.on_disconnect
         client.on_publish, client.on_message = connection.on_publish, connection.on_message
         client.on_subscribe = connection.on_subscribe
@@ -200,10 +201,9 @@ class _Connection:
         self._topics = topics
 
     def publish(self, client: paho.Client, token: int, message: Message) -> None:
-        properties = properties_of(message, PacketTypes.PUBLISH)
-        size = packet_bytes(message, properties)
-        if self._largest is not None and size > self._largest:
-            self._events.put(Refused(token, f"the broker takes packets of {self._largest} bytes at most, this one has {size}"))
+        properties = _properties(message, PacketTypes.PUBLISH)
+        if self._largest is not None and _packet_bytes(message, properties) > self._largest:
+            self._events.put(Refused(token, f"the broker takes packets of {self._largest} bytes at most, and this one is larger"))
             return
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
@@ -236,11 +236,30 @@ class _Connection:
 
     def on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         if self._events.qsize() < MAX_RECEIVED:
-            self._events.put(Received(message.topic, message.payload))
+            self._events.put(Received(message.topic, bytes(message.payload)))
+
+
+def _properties(message: Message, packet: int) -> Properties:
+    """The MQTT 5 properties of a message, or of a last will."""
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    properties.ContentType = "application/json"
+    if message.expiry is not None:
+        properties.MessageExpiryInterval = message.expiry
+    if message.attributes:
+        properties.UserProperty = list(message.attributes.items())
+    return properties
+
+
+def _packet_bytes(message: Message, properties: Properties) -> int:
+    """Bytes of the PUBLISH packet, QoS 1: what a broker's maximum is about (MQTT 5.0, 2.1 and 3.3)."""
+    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
+    length = 2 + len(message.topic.encode()) + 2 + len(packed) + len(message.payload)
+    digits = next(n for n in (1, 2, 3, 4) if length < 128**n)
+    return 1 + digits + length
 
 
 def _connect_properties() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.MaximumPacketSize = MAX_PACKET
     return properties
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 import sys
 
+from device.errors import BrokerError
 from device.publishers import Connected, Delivered, Event, Message
 from device.settings import BrokerSettings
 
@@ -21,8 +23,12 @@ class StdoutPublisher:
     def publish(self, message: Message) -> int:
         token = next(self._tokens)
         if not message.retain:
-            sys.stdout.write(message.payload.decode() + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(message.payload.decode() + "\n")
+                sys.stdout.flush()
+            except OSError as error:  # such as a pipe whose reader has ended
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more on its way out
+                raise BrokerError(f"standard output: cannot write the report ({error.strerror}); it stays in the spool") from error
         self.events.put(Delivered(token))
         return token
 

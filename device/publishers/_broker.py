@@ -1,14 +1,11 @@
-"""What ``mqtt`` needs beside a connection: identities, sizes, and words for what went wrong."""
+"""Who this device is to a broker, and words for what went wrong."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
 
-from paho.mqtt.properties import Properties
-
 from device.errors import BrokerError
-from device.publishers import Message
 from device.settings import BrokerSettings
 
 
@@ -32,7 +29,9 @@ class Outcome:
         if self.refused == "Unsupported protocol version":
             return "the broker does not speak MQTT 5, which mien needs to know what was really taken; upgrade it or allow version 5"
         if self.refused:
-            return f"the broker refuses this device ({self.refused}); check its username, password and certificate, and the broker's log"
+            return (
+                f"the broker refuses this device ({self.refused}); check username, password and certificate, and the broker's log"
+            )
         if self.connected_at is None and (self.reason.startswith("the connection ended") or not self.reason):
             return f"the connection ended before the broker answered; does it {self._likely()}?"
         return self.reason or "the connection ended"
@@ -40,29 +39,9 @@ class Outcome:
     def _likely(self) -> str:
         if not self._settings.tls:
             return "speak MQTT 5, and without TLS as the url says"
-        return (
-            "speak MQTT 5, and accept this device's certificate"
-            if self._settings.certificate_file
-            else ("speak MQTT 5, or ask for a client certificate (certificate_file)")
-        )
-
-
-def properties_of(message: Message, packet: int) -> Properties:
-    """The MQTT 5 properties of a message, or of a last will."""
-    properties = Properties(packet)
-    properties.ContentType = "application/json"
-    if message.expiry is not None:
-        properties.MessageExpiryInterval = message.expiry
-    if message.attributes:
-        properties.UserProperty = list(message.attributes.items())
-    return properties
-
-
-def packet_bytes(message: Message, properties: Properties) -> int:
-    """Bytes of the PUBLISH packet, QoS 1: what a broker's maximum is about (MQTT 5.0, 2.1 and 3.3)."""
-    length = 2 + len(message.topic.encode()) + 2 + len(properties.pack()) + len(message.payload)
-    digits = next(n for n in (1, 2, 3, 4) if length < 128**n)
-    return 1 + digits + length
+        if self._settings.certificate_file:
+            return "speak MQTT 5, and accept this device's certificate"
+        return "speak MQTT 5, or ask for a client certificate (certificate_file)"
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext:

@@ -1,0 +1,310 @@
+"""The spool: a report is there whole or not at all, in order, and nothing that lies in its folders stops it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from device import spool as spool_module
+from device.contract import dump
+from device.errors import SpoolBusyError, SpoolError
+from device.spool import Limits, Spool, SpoolFullError, seq_of
+from tests.build import envelope, put_reports
+
+
+def names(folder: Path) -> list[int]:
+    return sorted(seq_of(path) for path in folder.iterdir())
+
+
+def deliver(folder: Path, *seqs: int, acknowledge: int = 0) -> None:
+    """Take these as ``send`` does, and acknowledge."""
+    with closing(Spool(folder, "send")) as spool:
+        for path in spool.waiting():
+            if seq_of(path) in seqs:
+                spool.sent(path)
+        spool.acknowledge(acknowledge)
+
+
+def test_a_report_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    (put,) = put_reports(tmp_path, 1)
+
+    with closing(Spool(tmp_path, "send")) as spool:
+        (path,) = spool.waiting()
+        read = spool.read(path)
+
+    assert read == put
+    assert read is not None
+    assert (read.payload(), read.id) == (put.payload(), put.id)  # a resend repeats the same bytes
+
+
+def test_reports_wait_in_the_order_in_which_they_were_put(tmp_path: Path) -> None:
+    put_reports(tmp_path, 11)
+
+    with closing(Spool(tmp_path, "send")) as spool:
+        waiting = [seq_of(path) for path in spool.waiting()]
+
+    assert waiting == list(range(1, 12))
+
+
+def test_a_report_out_of_turn_is_not_stored(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch")) as spool, pytest.raises(ValueError, match="report 2 put where 1 is due"):
+        spool.put(envelope(2))
+
+    assert not names(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("taken", "acknowledged", "left_new", "left_sent"),
+    [
+        ((), 0, [1, 2, 3], []),
+        ((1,), 0, [2, 3], [1]),
+        ((1, 2), 2, [3], [2]),
+        ((1, 2, 3), 0, [], [1, 2, 3]),
+        ((1, 2, 3), 3, [], [3]),
+        ((1, 2, 3), 9, [], [3]),
+        ((1, 3), 3, [2], [3]),
+    ],
+)
+def test_numbers_go_on_after_a_restart_whatever_was_delivered(
+    tmp_path: Path, taken: tuple[int, ...], acknowledged: int, left_new: list[int], left_sent: list[int]
+) -> None:
+    put_reports(tmp_path, 3)
+    deliver(tmp_path, *taken, acknowledge=acknowledged)
+
+    with closing(Spool(tmp_path, "watch")) as spool:
+        due = spool.next_seq
+
+    assert due == 4
+    assert (names(tmp_path / "new"), names(tmp_path / "sent")) == (left_new, left_sent)
+
+
+def test_numbers_start_at_one(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "not" / "there" / "yet", "watch")) as spool:
+        assert spool.next_seq == 1
+
+
+def test_the_number_of_a_damaged_report_is_not_given_twice(tmp_path: Path) -> None:
+    put_reports(tmp_path, 2)
+    path = tmp_path / "new" / "report-000000000002.json"
+    path.write_bytes(b"")
+    with closing(Spool(tmp_path, "send")) as spool:
+        assert spool.read(path) is None
+
+    with closing(Spool(tmp_path, "watch")) as spool:
+        assert spool.next_seq == 3
+
+
+def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch", Limits(files=3))) as spool:
+        dropped = [spool.put(envelope(seq)) for seq in range(1, 6)]
+
+    assert dropped == [0, 0, 0, 1, 1]
+    assert names(tmp_path / "new") == [3, 4, 5]
+
+
+def test_a_spool_is_bounded_in_bytes_too(tmp_path: Path) -> None:
+    size = len(dump(envelope(1)))
+
+    with closing(Spool(tmp_path, "watch", Limits(bytes=2 * size + size // 2))) as spool:
+        dropped = [spool.put(envelope(seq)) for seq in range(1, 5)]
+
+    assert dropped == [0, 0, 1, 1]
+    assert names(tmp_path / "new") == [3, 4]
+
+
+def test_the_newest_report_is_kept_however_small_the_spool(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch", Limits(files=1, bytes=1))) as spool:
+        dropped = [spool.put(envelope(seq)) for seq in (1, 2)]
+
+    assert dropped == [0, 1]
+    assert names(tmp_path / "new") == [2]
+
+
+def test_what_was_delivered_goes_before_what_waits_and_is_no_loss(tmp_path: Path) -> None:
+    put_reports(tmp_path, 3)
+    deliver(tmp_path, 1, 2)
+
+    with closing(Spool(tmp_path, "watch", Limits(files=2))) as spool:
+        dropped = spool.put(envelope(4))
+
+    assert dropped == 0
+    assert names(tmp_path / "new") == [3, 4]
+
+
+def test_a_full_spool_keeps_the_newest_delivered_report_so_that_losses_can_be_counted(tmp_path: Path) -> None:
+    put_reports(tmp_path, 2)
+    deliver(tmp_path, 1, 2, acknowledge=2)
+
+    with closing(Spool(tmp_path, "watch", Limits(files=2))) as spool:
+        dropped = sum(spool.put(envelope(seq)) for seq in range(3, 8))
+        with closing(Spool(tmp_path, "send")) as other:
+            missing = other.missing(2, 6)
+
+    assert (names(tmp_path / "sent"), names(tmp_path / "new")) == ([2], [6, 7])
+    assert dropped == missing == 3
+
+
+def test_set_aside_reports_are_not_counted_as_lost_to_a_full_spool(tmp_path: Path) -> None:
+    put_reports(tmp_path, 4)
+    (tmp_path / "new" / "report-000000000002.json").rename(tmp_path / "bad" / "report-000000000002.json")
+    (tmp_path / "new" / "report-000000000003.json").unlink()
+
+    with closing(Spool(tmp_path, "send")) as spool:
+        assert spool.missing(1, 4) == 1
+
+
+def place(path: Path, what: str) -> None:
+    """Put something at ``path`` that is not a report."""
+    whole = dump(envelope(1))
+    match what:
+        case "empty":
+            path.write_bytes(b"")
+        case "half written":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "garbage":
+            path.write_bytes(os.urandom(500))
+        case "of another number":
+            path.write_bytes(dump(envelope(7)))
+        case "deep":
+            path.write_bytes(b"[" * 8000)
+        case "oversized":
+            path.write_bytes(whole + b" " * spool_module.MAX_FILE_BYTES)
+        case "with a field too many":
+            path.write_bytes(whole.replace(b'{"kind"', b'{"faces":["x"],"kind"'))
+        case "link":
+            (path.parent.parent / "real.json").write_bytes(whole)
+            path.symlink_to(path.parent.parent / "real.json")
+        case "dangling link":
+            path.symlink_to(path.parent / "nowhere")
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "full folder":
+            path.mkdir()
+            (path / "file").write_bytes(b"x")
+
+
+ODD = ("empty", "half written", "garbage", "of another number", "deep", "oversized", "with a field too many")
+ODD_FILES = ("link", "dangling link", "fifo", "folder", "full folder")
+
+
+@pytest.mark.parametrize("what", [*ODD, *ODD_FILES])
+@pytest.mark.parametrize("name", ["report-000000000001.json", "notes.txt"])
+def test_what_is_not_a_report_is_set_aside_and_blocks_nothing(tmp_path: Path, what: str, name: str) -> None:
+    with closing(Spool(tmp_path, "send")) as spool:
+        place(tmp_path / "new" / name, what)
+
+        for path in spool.waiting():
+            assert spool.read(path) is None
+
+        assert not spool.waiting()
+        assert spool.set_aside() == 1
+        assert spool.is_set_aside(tmp_path / "new" / name)
+
+
+@pytest.mark.parametrize("before", ["empty", "full folder"])
+@pytest.mark.parametrize("what", ["empty", "full folder"])
+def test_something_of_the_same_name_can_be_set_aside_again(tmp_path: Path, before: str, what: str) -> None:
+    with closing(Spool(tmp_path, "send")) as spool:
+        place(tmp_path / "bad" / "notes", before)
+        place(tmp_path / "new" / "notes", what)
+
+        assert spool.read(tmp_path / "new" / "notes") is None
+
+        assert not spool.waiting()
+
+
+@pytest.mark.parametrize("what", ["empty", "full folder"])
+def test_the_files_that_were_set_aside_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(spool_module, "MAX_BAD", 3)
+    with closing(Spool(tmp_path, "send")) as spool:
+        for n in range(5):
+            place(tmp_path / "new" / f"junk-{n}", what)
+
+        for path in spool.waiting():
+            spool.read(path)
+
+        assert sorted(path.name for path in (tmp_path / "bad").iterdir()) == ["junk-2", "junk-3", "junk-4"]
+
+
+@pytest.mark.parametrize("what", ["half written", "fifo", "full folder"])
+def test_a_report_is_stored_beside_what_is_not_one(tmp_path: Path, what: str) -> None:
+    with closing(Spool(tmp_path, "watch", Limits(files=1))) as spool:
+        place(tmp_path / "new" / "report-000000000000.json", what)
+        place(tmp_path / "new" / "notes", what)
+
+        spool.put(envelope(1))
+        spool.put(envelope(2))
+
+    assert (tmp_path / "new" / "notes").exists()  # for `send` to set aside
+    assert 2 in names(tmp_path / "new")
+    assert 1 not in names(tmp_path / "new")
+
+
+@pytest.mark.parametrize("what", ["half written", "dangling link", "fifo", "full folder"])
+def test_what_was_being_written_when_the_power_went_is_removed(tmp_path: Path, what: str) -> None:
+    put_reports(tmp_path, 1)
+    place(tmp_path / "tmp" / "report-000000000002.json", what)
+
+    with closing(Spool(tmp_path, "watch")) as spool:
+        due = spool.next_seq
+
+    assert due == 2
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_report_that_has_gone_meanwhile_is_no_error(tmp_path: Path) -> None:
+    put_reports(tmp_path, 1)
+    with closing(Spool(tmp_path, "send")) as spool:
+        (path,) = spool.waiting()
+        path.unlink()
+
+        assert spool.read(path) is None
+        spool.sent(path)
+
+        assert not spool.is_set_aside(path)
+
+
+@pytest.mark.parametrize(("side", "other"), [("watch", "send"), ("send", "watch")])
+def test_each_side_is_held_once_and_the_sides_do_not_exclude_each_other(tmp_path: Path, side: str, other: str) -> None:
+    with closing(Spool(tmp_path, side)), closing(Spool(tmp_path, other)):  # type: ignore[arg-type]
+        with pytest.raises(SpoolBusyError, match=f"another 'mien {side}' is using this spool") as caught:
+            Spool(tmp_path, side)  # type: ignore[arg-type]
+        assert caught.value.exit_code == 75
+
+    Spool(tmp_path, side).close()  # type: ignore[arg-type]  # let go of, it can be held again
+
+
+@pytest.mark.parametrize("where", ["file/spool", "file", "/proc/spool"])
+def test_a_spool_that_cannot_be_made_is_refused_with_its_folder(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SpoolError, match="cannot be used as a spool") as caught:
+        Spool(tmp_path / where, "watch")
+
+    assert caught.value.exit_code == 73
+
+
+def test_a_spool_whose_folders_vanish_is_said_without_a_traceback(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "send")) as spool:
+        (tmp_path / "new").rmdir()
+
+        with pytest.raises(SpoolError, match="cannot be listed"):
+            spool.waiting()
+
+
+def test_a_report_that_cannot_be_stored_leaves_the_spool_as_it_was(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch")) as spool:
+        (tmp_path / "new").rmdir()
+        with pytest.raises(SpoolFullError, match="cannot store report 1"):
+            spool.put(envelope(1))
+        assert not list((tmp_path / "tmp").iterdir())
+        (tmp_path / "new").mkdir()
+
+        spool.put(envelope(1))
+
+        assert (names(tmp_path / "new"), spool.next_seq) == ([1], 2)
