@@ -77,6 +77,12 @@ def majority(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return np.where(sure & (best < len(EMOTIONS)), best, -1)
 
 
+def expressive(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Rows to learn from beside those with a majority: six votes or more, single ones left out, for the eight emotions."""
+    kept = np.where(votes > 1, votes, 0)[:, : len(EMOTIONS)]
+    return np.asarray(kept.sum(axis=1) >= 6, np.bool_)
+
+
 def soft_labels(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """The vote distribution over the eight emotions, single votes left out; rows sum to 1."""
     kept = np.where(votes[:, : len(EMOTIONS)] > 1, votes[:, : len(EMOTIONS)], 0).astype(np.float32)

@@ -1,7 +1,10 @@
 """Train the emotion network. Reads from top to bottom; ``python -m models.train --help``.
 
-Rows with a majority label, their vote distribution as the target; crops cut exactly as the device cuts them, then shaken;
-one-cycle SGD; averaged weights (EMA) are what is kept. A tenth of the rows is held out for choosing and calibrating.
+Rows with enough votes for emotions, their vote distribution as the target; crops cut exactly as the device cuts them, then
+shaken; one-cycle SGD; averaged weights (EMA) are what is kept. A tenth of the rows is held out for choosing and calibrating.
+
+A large net may be trained first and teach the small one (Hinton et al. 2015, arXiv 1503.02531): ``--net large``, then
+``--teacher runs/large/best.pt``. Both see the same shaken picture.
 """
 
 from __future__ import annotations
@@ -27,7 +30,12 @@ from device.nets import emotion
 from device.nets.face import FaceNet
 from models import data
 
-WIDTHS = ((24, 1), (64, 2), (112, 2), (192, 1))  # channels and residual blocks per stage; 43.9 million multiply-adds
+SIZES = {  # channels and residual blocks per stage
+    "small": ((24, 1), (64, 2), (112, 2), (192, 1)),  # 1.1 million weights, 43.9 million multiply-adds: what devices run
+    "large": ((48, 1), (128, 2), (224, 2), (384, 1)),  # 4.4 million weights: a teacher
+}
+DROPOUT = {"small": 0.3, "large": 0.4}
+HEAT = 2.0  # divides the logits of teacher and pupil, so that the less likely answers teach too
 
 
 # The network -----------------------------------------------------------------------------------------------------------
@@ -55,16 +63,16 @@ class Block(nn.Module):
 class Net(nn.Module):
     """``float32[N, 1, 48, 48]`` in -1..1 → ``float32[N, 8]`` logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: str = "small") -> None:
         super().__init__()
-        channels = WIDTHS[0][0]
+        channels = SIZES[size][0][0]
         layers: list[nn.Module] = [nn.Conv2d(1, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
-        for stage, (width, blocks) in enumerate(WIDTHS):
+        for stage, (width, blocks) in enumerate(SIZES[size]):
             for block in range(blocks):
                 layers.append(Block(channels, width, 2 if stage and not block else 1))
                 channels = width
         self.features = nn.Sequential(*layers)
-        self.drop = nn.Dropout(0.3)
+        self.drop = nn.Dropout(DROPOUT[size])
         self.head = nn.Linear(channels, len(EMOTIONS))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,10 +166,22 @@ def measure(net: nn.Module, x: Tensor, labels: npt.NDArray[np.int64]) -> tuple[f
     return float((best == labels).mean()), float(np.mean(recalls))
 
 
+def loss_of(logits: Tensor, targets: Tensor, taught: Tensor | None, share: float) -> Tensor:
+    """Cross entropy with the votes; with a teacher, ``share`` of it is replaced by the distance to the teacher's answer."""
+    votes = F.cross_entropy(logits, targets, label_smoothing=0.02)
+    if taught is None:
+        return votes
+    apart = F.kl_div(F.log_softmax(logits / HEAT, 1), F.log_softmax(taught / HEAT, 1), log_target=True, reduction="batchmean")
+    return (1 - share) * votes + share * HEAT**2 * apart
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="ferplus-train.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
+    parser.add_argument("--net", choices=SIZES, default="small")
+    parser.add_argument("--teacher", type=Path, help="checkpoint of a trained large net")
+    parser.add_argument("--share", type=float, default=0.7, help="of the teacher in what is learned, 0 to 1")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--peak", type=float, default=0.1, help="highest learning rate")
@@ -175,7 +195,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     rows = data.load(args.data)
-    rows = rows[data.majority(rows.votes) >= 0]
+    rows = rows[(data.majority(rows.votes) >= 0) | data.expressive(rows.votes)]
     cache = args.out / "matrices.npy"
     if cache.exists() and len(np.load(cache)) == len(rows):
         matrices = np.load(cache)
@@ -183,11 +203,16 @@ def main() -> None:
         matrices = data.align(rows.images, FaceNet(read_manifest().file("face")))
         np.save(cache, matrices)
     aside = data.held_out(rows.names)
-    held_x, held_y = plain(rows.images[aside], matrices[aside]), data.majority(rows.votes[aside])
+    judged = aside & (data.majority(rows.votes) >= 0)
+    held_x, held_y = plain(rows.images[judged], matrices[judged]), data.majority(rows.votes[judged])
     rows, matrices = rows[~aside], matrices[~aside]
     print(f"{len(rows)} rows to train on, {len(held_y)} held out")
 
-    net = Net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = Net(args.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = None
+    if args.teacher:
+        teacher = Net("large").to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        teacher.load_state_dict(torch.load(args.teacher, weights_only=True))
     moving = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
     average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=moving, use_buffers=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=args.peak, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -210,7 +235,9 @@ def main() -> None:
                 group["lr"] = learning_rate(step, steps, args.peak)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net(x)
-            loss = F.cross_entropy(logits.float(), y, label_smoothing=0.02)
+                with torch.no_grad():
+                    taught = teacher(x).float() if teacher else None
+            loss = loss_of(logits.float(), y, taught, args.share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
