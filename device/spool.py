@@ -108,10 +108,12 @@ class Spool:
     def put(self, envelope: Envelope) -> int:
         """Store a report durably and return how many old ones had to be dropped for it.
 
+        A number that is skipped is a report that was lost before it could be stored; ``send`` counts it.
+
         Raises:
             SpoolFullError: The disk is full or fails; nothing has changed.
         """
-        if envelope.seq != self._next:
+        if envelope.seq < self._next:
             raise ValueError(f"report {envelope.seq} put where {self._next} is due")
         content = dump(envelope)
         name = f"report-{envelope.seq:012d}.json"
@@ -130,7 +132,7 @@ class Spool:
             raise SpoolFullError(
                 f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then"
             ) from error
-        self._next += 1
+        self._next = envelope.seq + 1
         return self._make_room(newest=final)
 
     def _make_room(self, newest: Path) -> int:

@@ -71,16 +71,18 @@ def open_camera(settings: Settings) -> Camera:
 
 
 class Outbox:
-    """Reports on their way to the spool, kept in memory while the disk is full."""
+    """Reports on their way to the spool, kept in memory while the disk is full: as many as the spool may hold."""
 
-    def __init__(self, spool: Spool, log: FilteringBoundLogger) -> None:
+    def __init__(self, spool: Spool, log: FilteringBoundLogger, limit: int = 10_000) -> None:
         self._spool = spool
         self._log = log
+        self._limit = limit
+        self._next_seq = spool.next_seq
         self._waiting: list[Envelope] = []
 
     @property
     def next_seq(self) -> int:
-        return self._spool.next_seq + len(self._waiting)
+        return self._next_seq
 
     @property
     def stuck(self) -> bool:
@@ -90,6 +92,9 @@ class Outbox:
         """Store a report, after those that wait; what cannot be stored waits too."""
         if envelope is not None:
             self._waiting.append(envelope)
+            self._next_seq = envelope.seq + 1
+        if len(self._waiting) > self._limit:
+            self._log.warning("memory is full too: the oldest report was dropped", seq=self._waiting.pop(0).seq)
         try:
             while self._waiting:
                 dropped = self._spool.put(self._waiting[0])
@@ -173,7 +178,7 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
         spool = stack.enter_context(closing(Spool(settings.spool.folder, "watch", limits)))
         nets = load_nets(settings)
         stack.callback(nets.scrub)
-        outbox = Outbox(spool, log)
+        outbox = Outbox(spool, log, settings.spool_files)
         watcher = Watcher(settings, nets.hashes, clock, outbox, log)
         try:
             camera = stack.enter_context(closing(open_camera(settings)))

@@ -7,6 +7,7 @@ import queue
 import socket
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from device.clock import Clock
 from device.contract import Cell, Envelope, ModelHashes, Report
 from device.privacy import Circumstances, Terms, release
 from device.publishers import Connected, Delivered, Event, Message
-from device.spool import Spool
+from device.spool import Spool, seq_of
 from device.types import Face, Observation, Reading, Sighting
 from device.window import Window
 
@@ -119,6 +120,32 @@ url = "{url}"
 longest_wait_seconds = 1
 {broker}
 """
+
+
+@dataclass
+class Device:
+    """A device of a test: its settings file and its spool."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.toml"
+
+    def write(self, url: str = "mqtt://127.0.0.1:1", broker: str = "", top: str = "", camera: str = "fast = true") -> Device:
+        self.settings.write_text(settings_text(self.folder, url, broker=broker, top=top, camera=camera))
+        return self
+
+    def put(self, count: int = 1) -> Device:
+        put_reports(self.folder / "spool", count)
+        return self
+
+    def held(self, name: str) -> int:
+        return len(self.seqs(name))
+
+    def seqs(self, name: str) -> list[int]:
+        """Of what is in this folder of the spool."""
+        return sorted(seq_of(path) for path in (self.folder / "spool" / name).iterdir())
 
 
 def json_lines(lines: Iterable[str]) -> list[Any]:

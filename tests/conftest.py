@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import free_port, json_lines
+from tests.build import Device, free_port, json_lines
 
 ROOT = Path(__file__).parents[1]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -166,6 +166,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
             return kind(process, out, err)
 
         yield run
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path)
 
 
 @pytest.fixture

@@ -44,6 +44,17 @@ class Outcome:
         return "speak MQTT 5, or ask for a client certificate (certificate_file)"
 
 
+class _Socket(ssl.SSLSocket):
+    """Closed at once when there is no handshake."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     """Whom to trust, and who we are.
 
@@ -54,6 +65,7 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _Socket
         what = settings.certificate_file
         if settings.certificate_file:
             # An encrypted key would be asked for on the terminal, and nobody is there.

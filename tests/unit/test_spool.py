@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -40,6 +41,28 @@ def test_a_report_comes_out_as_it_went_in(tmp_path: Path) -> None:
     assert (read.payload(), read.id) == (put.payload(), put.id)  # a resend repeats the same bytes
 
 
+def test_a_report_is_on_the_disk_before_it_can_be_seen_and_its_place_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real_sync, real_rename = os.fsync, os.rename
+
+    def sync(handle: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{handle}').readlink().relative_to(tmp_path)}")
+        real_sync(handle)
+
+    def rename(source: Path, target: Path) -> None:
+        done.append("rename")
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", rename)
+
+    put_reports(tmp_path, 1)
+
+    assert done == ["sync tmp/report-000000000001.json", "rename", "sync new"]
+
+
 def test_reports_wait_in_the_order_in_which_they_were_put(tmp_path: Path) -> None:
     put_reports(tmp_path, 11)
 
@@ -49,11 +72,22 @@ def test_reports_wait_in_the_order_in_which_they_were_put(tmp_path: Path) -> Non
     assert waiting == list(range(1, 12))
 
 
-def test_a_report_out_of_turn_is_not_stored(tmp_path: Path) -> None:
-    with closing(Spool(tmp_path, "watch")) as spool, pytest.raises(ValueError, match="report 2 put where 1 is due"):
-        spool.put(envelope(2))
+def test_a_number_is_not_used_twice(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch")) as spool:
+        spool.put(envelope(1))
 
-    assert not names(tmp_path / "new")
+        with pytest.raises(ValueError, match="report 1 put where 2 is due"):
+            spool.put(envelope(1))
+
+    assert len(names(tmp_path / "new")) == 1
+
+
+def test_a_report_that_was_lost_before_it_could_be_stored_leaves_its_number_free(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, "watch")) as spool:
+        spool.put(envelope(1))
+        spool.put(envelope(3))
+
+        assert spool.next_seq == 4
 
 
 @pytest.mark.parametrize(
@@ -79,6 +113,25 @@ def test_numbers_go_on_after_a_restart_whatever_was_delivered(
 
     assert due == 4
     assert (names(tmp_path / "new"), names(tmp_path / "sent")) == (left_new, left_sent)
+
+
+def test_a_report_that_is_delivered_just_while_watch_starts_keeps_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_reports(tmp_path, 1)
+    new, sent = (tmp_path / name / "report-000000000001.json" for name in ("new", "sent"))
+    real = Path.iterdir
+
+    def delivered_after_the_first_look(folder: Path) -> Iterator[Path]:
+        found = list(real(folder))
+        if folder.name in ("new", "sent") and new.exists():
+            new.rename(sent)
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", delivered_after_the_first_look)
+
+    with closing(Spool(tmp_path, "watch")) as spool:
+        assert spool.next_seq == 2
 
 
 def test_numbers_start_at_one(tmp_path: Path) -> None:
