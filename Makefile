@@ -17,12 +17,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 $(VENV)/made:
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(SUITABLE)' 2>/dev/null; then \
-		echo "mien needs Python 3.10 to 3.13, and this machine has $$(python3 --version 2>&1 || echo none)." >&2; \
-		echo "Install one (Debian, Ubuntu, Raspberry Pi OS: sudo apt install python3 python3-venv), or name it: make PYTHON=python3.12" >&2; \
+		echo "mien needs Python 3.10 to 3.13; $(if $(PYTHON),'$(PYTHON)' is not one,none is on the path). Install it (Debian, Ubuntu," \
+			"Raspberry Pi OS: sudo apt install python3 python3-venv), or name it: make PYTHON=python3.12" >&2; \
 		exit 1; fi
 	@if ! "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null; then \
 		echo "$(PYTHON) has no venv. Install it (Debian, Ubuntu, Raspberry Pi OS: sudo apt install python3-venv)." >&2; exit 1; fi

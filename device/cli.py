@@ -36,7 +36,7 @@ with_settings = click.option(
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="mien")
 def main() -> None:
-    r"""Read expressions with a camera, publish anonymous counts over MQTT, keep no image.
+    """Read expressions with a camera, publish anonymous counts over MQTT, keep no image.
 
     Two processes do the work: `watch` has the camera and no network, `send` has the network and no camera.
     A folder of small files, the spool, joins them.
@@ -47,14 +47,14 @@ def main() -> None:
                   mien doctor --settings settings.toml
     Run it:       mien watch --settings settings.toml
                   mien send  --settings settings.toml
-    """
+    """  # noqa: D301 (click wants a real backspace)
 
 
 @main.command()
 @with_settings
 @click.option("--camera", metavar="NAME[:ADDRESS]", help="Use this camera instead of the one in the settings.")
 def watch(file: Path | None, camera: str | None) -> None:
-    """Watch: camera in, reports in the spool out.
+    """Watch: camera in, reports out to the spool.
 
     Runs until it is told to stop (Ctrl-C, SIGTERM) or, on a recording, until its end.
     """
@@ -71,9 +71,9 @@ def watch(file: Path | None, camera: str | None) -> None:
 
 @main.command()
 @with_settings
-@click.option("--once", is_flag=True, help="Send what is in the spool, then end.")
+@click.option("--once", is_flag=True, help="Send what is in the spool, then end; at once when there is nothing.")
 def send(file: Path | None, once: bool) -> None:
-    """Send: reports from the spool to the broker.
+    """Send reports from the spool to the broker.
 
     Runs until it is told to stop. While the broker cannot be reached the reports wait in the spool.
     """
@@ -93,12 +93,17 @@ def send(file: Path | None, once: bool) -> None:
 @click.option("--broker", metavar="URL", help="Use a broker that is there (mqtt://host:port) instead of an embedded one.")
 @click.option("--seconds", default=60, show_default=True, type=click.IntRange(10, 3600), help="How long to watch.")
 @click.option("--window", default=10, show_default=True, type=click.IntRange(5, 900), help="Length of a window in seconds.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which script the composite scene follows.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Which script the composite scene follows."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON lines instead of drawing them.")
 @click.option("--truth", type=FILE, metavar="FILE", help="Write what the composite scene really showed, per window, as JSON.")
 @click.option("--picture", type=FILE, metavar="FILE", help="Save the last screen as an SVG picture.")
 def demo(**options: Any) -> None:
-    """Run the real thing on this machine for a minute: broker, watch, send, and a screen."""
+    """Run all of it on this machine for a minute.
+
+    An MQTT 5 broker, the two processes, and a screen that draws the reports as they arrive.
+    """
     from device.commands import demo
 
     sys.exit(demo.run(demo.Options(**options)))
@@ -108,9 +113,9 @@ def demo(**options: Any) -> None:
 @with_settings
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def doctor(file: Path | None, as_json: bool) -> None:
-    """Check camera, models, runtime, clock, disk and broker: one line each, and what to do.
+    """Check everything, and say what to do.
 
-    Ends with 1 when anything is wrong.
+    Camera, models, runtime, clock, disk and broker, one line each. Ends with 1 when anything is wrong.
     """
     from device.commands import doctor
 
@@ -119,7 +124,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
 
 @main.group()
 def settings() -> None:
-    """Explain the settings, check them, or print an example."""
+    """Explain, check, or print an example."""
 
 
 @settings.command()
@@ -149,7 +154,7 @@ def example() -> None:
 @click.option("--json-schema", is_flag=True, required=True, help="Print JSON Schema (2020-12).")
 @click.option("--message", metavar="TOPIC", help="Only this message, such as up/report.")
 def contract(json_schema: bool, message: str | None) -> None:
-    """Print every topic and message that a device shares with its fleet."""
+    """Print the messages shared with the fleet."""
     from device import contract
 
     del json_schema
@@ -163,7 +168,7 @@ def contract(json_schema: bool, message: str | None) -> None:
 @click.option("--frames", default=200, show_default=True, type=click.IntRange(20, 100_000), help="How many frames to time.")
 @click.option("--runtime", default="auto", show_default=True, type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]))
 def bench(as_json: bool, frames: int, runtime: str) -> None:
-    """Time the models alone, and everything around them, on this machine."""
+    """Time the models, and what is around them."""
     from device.commands import bench
 
     click.echo(bench.run(frames, runtime, as_json=as_json))

@@ -9,7 +9,7 @@ code  name in sysexits.h     meaning
 0                            done
 1                            a check found something wrong (``doctor``, ``bench``)
 2                            wrong words on the command line
-65    EX_DATAERR             a file's content is not what it should be (model, picture)
+65    EX_DATAERR             a file's content is not what it should be (a model)
 69    EX_UNAVAILABLE         a camera, a broker or a runtime is not there
 73    EX_CANTCREAT           a folder or file cannot be written
 75    EX_TEMPFAIL            another process holds it, or it stopped mid-way: try again
@@ -26,6 +26,18 @@ class MienError(Exception):
     """Base of every error that a user may see."""
 
     exit_code: ClassVar[int] = 1
+
+
+class WordsError(MienError):
+    """What was asked for on the command line cannot be done."""
+
+    exit_code = 2
+
+
+class OutputError(MienError):
+    """A file that was asked for cannot be written."""
+
+    exit_code = 73
 
 
 class CameraError(MienError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,7 +12,27 @@ from device.errors import ModelError
 from device.tflite import ModelFile
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"  # beside this package, in a checkout and in site-packages
+PointName = Literal["single", "count"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Point(BaseModel):
+    """How logits become a reading: ``softmax(logits / temperature + offsets)``, and unknown where its highest value is too low."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    offsets: Annotated[tuple[Annotated[float, Field(ge=-20, le=20)], ...], Field(min_length=8, max_length=8)] = (0.0,) * 8
+    unknown_below: Annotated[float, Field(ge=0, le=1)] = 0.4
+
+
+class Points(BaseModel):
+    """Two ways of reading one network, chosen by ``models.calibrate``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    single: Point  # the best guess about one face
+    count: Point  # what the device counts with, so that the shares of many faces come out right
 
 
 class Entry(BaseModel):
@@ -25,6 +45,12 @@ class Entry(BaseModel):
     source: str
     licence: str
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    points: Points | None = None
+    confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] | None = None  # at point count: rows true, last column unknown
+
+    def point(self, name: PointName) -> Point:
+        """An operating point; without any, the plain probabilities at this temperature."""
+        return Point(temperature=self.temperature) if self.points is None else getattr(self.points, name)
 
 
 class Models(BaseModel):

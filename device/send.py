@@ -73,7 +73,7 @@ class Sender:
 
     @property
     def refusal(self) -> str:
-        """Why the broker refused the last report that it answered to; empty when it took it."""
+        """Why the broker refused the last report that it answered to, and what to do; empty when it took it."""
         return self._refusal
 
     def handle(self, event: Event) -> None:
@@ -176,7 +176,7 @@ class Sender:
             if missing := self._spool.missing(self._newest_taken, seq):
                 self._dropped += missing
                 self._status_due = 0.0
-                self._log.warning("reports are missing from the spool: it was full", dropped=missing)
+                self._log.warning("reports are missing from the spool: dropped because it was full, or removed", dropped=missing)
             self._newest_taken = seq
         if path.parent.name == "new":
             self._spool.sent(path)
@@ -192,10 +192,8 @@ class Sender:
             self._status_refusal = reason
             return
         if reason != self._refusal:
-            self._log.error(
-                f"the broker refuses report {seq_of(path)}: {reason}; it stays in the spool and is tried again", every=REFUSED_WAIT
-            )
-        self._refusal = reason
+            self._refusal = reason
+            self._log.error(f"{self.refusal}. The reports stay in the spool", seq=seq_of(path), again_in=REFUSED_WAIT)
         self._hold_until = self._clock.now() + REFUSED_WAIT
 
     def _acknowledge(self, payload: bytes) -> None:

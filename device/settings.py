@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from device import plug
 from device.contract import DeviceName
-from device.errors import SettingsError
+from device.errors import SettingsError, WordsError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,13 +32,34 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path, the same from wherever mien is started")
+    return path
+
+
 File = Annotated[Path, Field(strict=False)]  # TOML has no paths, only strings
+Folder = Annotated[File, AfterValidator(_absolute)]
 
 
 def _camera(source: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*(:.+)?", source, re.DOTALL):
         raise ValueError("expected a camera's name, or name:address, such as picamera2, v4l2:/dev/video0 or replay:clip.mkv")
+    if source.partition(":")[0] not in (known := plug.names("device.cameras")):
+        raise ValueError(f"expected a camera that there is: choose one of {', '.join(known)}")
     return source
+
+
+def _publisher(name: str) -> str:
+    if name not in (known := plug.names("device.publishers")):
+        raise ValueError(f"expected one of {', '.join(known)}")
+    return name
+
+
+def _k(k: int, info: ValidationInfo) -> int:
+    if not (2 if info.data.get("demo") else 3) <= k <= 100:
+        raise ValueError("expected 3 to 100 (2 too, for demonstrations, with demo = true)")
+    return k
 
 
 def _broker(url: str) -> str:
@@ -58,22 +80,22 @@ class CameraSettings(Part):
     fps: float = Field(5.0, ge=0.5, le=30)
     timeout_seconds: float = Field(5.0, ge=0.5, le=60)
     fast: bool = False
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
 
 class ModelSettings(Part):
-    folder: File | None = None
+    folder: Folder | None = None
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
 
 
 class SpoolSettings(Part):
-    folder: File = Path("/var/lib/mien/spool")
+    folder: Folder = Path("/var/lib/mien/spool")
     days: float = Field(7.0, gt=0, le=60)
     megabytes: float = Field(64.0, ge=0.1, le=4096)
 
 
 class BrokerSettings(Part):
-    publisher: str = "mqtt"
+    publisher: Annotated[str, AfterValidator(_publisher)] = "mqtt"
     url: Annotated[str, AfterValidator(_broker)] = "mqtt://127.0.0.1:1883"
     username: str | None = None
     password_file: File | None = None
@@ -113,21 +135,15 @@ class Settings(Part):
 
     device: DeviceName = "mien"
     window_seconds: int = Field(900, ge=5, le=DAY)
-    k: int = Field(5, ge=2, le=100)
+    demo: bool = False  # before k, whose range depends on it
+    k: Annotated[int, AfterValidator(_k)] = 5
     noise: Literal["off"] = "off"
-    demo: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    run_folder: File = Path("/run/mien")
+    run_folder: Folder = Path("/run/mien")
     camera: CameraSettings = CameraSettings()
     models: ModelSettings = ModelSettings()
     spool: SpoolSettings = SpoolSettings()
     broker: BrokerSettings = BrokerSettings()
-
-    @model_validator(mode="after")
-    def _small_k_is_for_demonstrations(self) -> Settings:
-        if self.k < 3 and not self.demo:
-            raise ValueError(f"k = {self.k} is for demonstrations only: use 3 to 100, or set demo = true")
-        return self
 
     @property
     def spool_files(self) -> int:
@@ -147,7 +163,7 @@ def load(path: Path | None = None) -> Settings:
     """
     file = path or SYSTEM_FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the text
     except OSError as error:
         hint = "give one with --settings FILE" if path else "make one: mien settings example > FILE, then --settings FILE"
         raise SettingsError(f"{file}: cannot read the settings ({error.strerror}); {hint}") from error
@@ -173,12 +189,12 @@ def with_camera(settings: Settings, source: str) -> Settings:
     """The same settings with another camera.
 
     Raises:
-        SettingsError: It is not ``name`` or ``name:address``.
+        WordsError: It is not ``name`` or ``name:address``, or there is no such camera.
     """
     try:
         camera = CameraSettings.model_validate({**settings.camera.model_dump(), "source": source})
     except ValidationError as error:
-        raise SettingsError(f"--camera: {error.errors()[0]['msg'].removeprefix('Value error, ')}; found {source!r}") from error
+        raise WordsError(f"--camera: {error.errors()[0]['msg'].removeprefix('Value error, ')}; found {source!r}") from error
     return settings.model_copy(update={"camera": camera})
 
 
@@ -195,6 +211,8 @@ def _explain(problem: Any, text: str, name: str) -> str:
     if problem["type"] in ("model_type", "model_attributes_type"):
         return f"{where}: expected a table, [{'.'.join(path)}]"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch":  # the device's name is the only one
+        message = "expected a letter or digit, then letters, digits, dots, dashes and underscores, 64 at most"
     expected = message.replace("Input should be", "expected").replace("Value should have", "expected")
     return f"{where}: {expected}" + ("" if isinstance(problem["input"], dict) else f"; found {problem['input']!r}")
 

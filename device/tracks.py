@@ -23,7 +23,7 @@ REACH: Final = 0.9  # how far a face may be from where it was expected, in face 
 REACH_GROWTH: Final = 0.4  # by how many face sizes a second that grows while the face is not seen
 SIZE_RATIO: Final = 1.8  # a face cannot be this many times larger or smaller than when last seen
 TREND: Final = 0.5  # weight of the newest motion in the expected one
-UNKNOWN_BELOW: Final = 0.4  # a person whose likeliest emotion is less likely than this is counted as unknown
+UNKNOWN_BELOW: Final = 0.4  # where the manifest says nothing: below it, a person's likeliest emotion is counted as unknown
 
 
 @dataclass(slots=True)
@@ -66,19 +66,20 @@ class Track:
         self.hits_in_window += 1
         self.emotion += np.asarray(sighting.reading.emotion) * sighting.reading.quality
 
-    def cell(self) -> Cell:
-        """The one cell that this person counts in: the likeliest emotion over all sightings in this window."""
+    def cell(self, unknown_below: float) -> Cell:
+        """The one cell that this person counts in: the likeliest emotion over all sightings in this window, if likely enough."""
         total = float(self.emotion.sum())
         if total <= 0:
             return "unknown"
         best = int(self.emotion.argmax())
-        return EMOTIONS[best] if self.emotion[best] / total >= UNKNOWN_BELOW else "unknown"
+        return EMOTIONS[best] if self.emotion[best] / total >= unknown_below else "unknown"
 
 
 class Tracks:
-    """Everybody in view."""
+    """Everybody in view; a person whose likeliest emotion is less likely than ``unknown_below`` is counted as unknown."""
 
-    def __init__(self) -> None:
+    def __init__(self, unknown_below: float = UNKNOWN_BELOW) -> None:
+        self._unknown_below = unknown_below
         self._tracks: list[Track] = []
         self._left: dict[Cell, int] = dict.fromkeys(CELLS, 0)
         self.people = 0  # different people so far
@@ -113,7 +114,7 @@ class Tracks:
             if now - track.seen <= (GONE_AFTER if track.hits >= HITS else DOUBTFUL_AFTER):
                 staying.append(track)
             elif track.hits_in_window >= HITS:
-                self._left[track.cell()] += 1
+                self._left[track.cell(self._unknown_below)] += 1
         self._tracks = staying
 
     def close_window(self) -> dict[Cell, int]:
@@ -121,7 +122,7 @@ class Tracks:
         counts, self._left = self._left, dict.fromkeys(CELLS, 0)
         for track in self._tracks:
             if track.hits_in_window >= HITS:
-                counts[track.cell()] += 1
+                counts[track.cell(self._unknown_below)] += 1
             track.hits_in_window = 0
             track.emotion.fill(0)
         return counts

@@ -20,17 +20,18 @@ from device.observe import observe
 from device.privacy import Circumstances, PrivacyError, Terms, release
 from device.settings import Settings
 from device.spool import Limits, Spool, SpoolFullError
-from device.tracks import Tracks
+from device.tracks import UNKNOWN_BELOW, Tracks
 from device.types import Observation
 from device.window import Window, Windows
 
 
 @dataclass(frozen=True, slots=True)
 class Nets:
-    """The models, loaded."""
+    """The models, loaded, and below which probability a person is counted as unknown."""
 
     face: FaceNet
     emotion: EmotionNet
+    unknown_below: float
 
     @property
     def hashes(self) -> ModelHashes:
@@ -50,9 +51,11 @@ def load_nets(settings: Settings) -> Nets:
         ModelError, RuntimeMissingError: One cannot be used.
     """
     manifest, runtime = read_manifest(settings.models.folder or FOLDER), settings.models.runtime
+    point = manifest["emotion"].point("count")
     return Nets(
         FaceNet(manifest.file("face"), runtime=runtime),
-        EmotionNet(manifest.file("emotion"), temperature=manifest["emotion"].temperature, runtime=runtime),
+        EmotionNet(manifest.file("emotion"), temperature=point.temperature, offsets=point.offsets, runtime=runtime),
+        point.unknown_below,
     )
 
 
@@ -88,6 +91,13 @@ class Outbox:
     def stuck(self) -> bool:
         return bool(self._waiting)
 
+    def lost(self) -> str:
+        """What to say when this process ends while reports wait."""
+        return (
+            f"{len(self._waiting)} reports could not be stored in {self._spool.folder} and are lost with this process; "
+            "free some space or mend the disk before the next start"
+        )
+
     def put(self, envelope: Envelope | None = None) -> None:
         """Store a report, after those that wait; what cannot be stored waits too."""
         if envelope is not None:
@@ -109,13 +119,22 @@ class Outbox:
 class Watcher:
     """From observations to reports: what a watching process remembers between two frames."""
 
-    def __init__(self, settings: Settings, models: ModelHashes, clock: Clock, outbox: Outbox, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: ModelHashes,
+        clock: Clock,
+        outbox: Outbox,
+        log: FilteringBoundLogger,
+        *,
+        unknown_below: float = UNKNOWN_BELOW,
+    ) -> None:
         self._settings = settings
         self._models = models
         self._clock = clock
         self._outbox = outbox
         self._log = log
-        self._tracks = Tracks()
+        self._tracks = Tracks(unknown_below)
         self._windows = Windows(settings.window_seconds, 1 / settings.camera.fps)
         self._told = float("-inf")
         self._trouble: Trouble | None = None
@@ -179,7 +198,7 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
         nets = load_nets(settings)
         stack.callback(nets.scrub)
         outbox = Outbox(spool, log, settings.spool_files)
-        watcher = Watcher(settings, nets.hashes, clock, outbox, log)
+        watcher = Watcher(settings, nets.hashes, clock, outbox, log, unknown_below=nets.unknown_below)
         try:
             camera = stack.enter_context(closing(open_camera(settings)))
             log.info(
@@ -194,10 +213,13 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
         except CameraError:
             watcher.finish()
             watcher.tell("camera")
+            if outbox.stuck:
+                log.error(outbox.lost())  # noqa: TRY400 (a traceback would say nothing more)
             raise
         watcher.finish()
         watcher.tell("stopped")
-        outbox.put()
+        if outbox.stuck:
+            raise SpoolError(outbox.lost())
         log.info("stopped watching")
 
 

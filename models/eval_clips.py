@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from device.observe import observe
 from device.tracks import Tracks
 from device.types import Face, Frame, Reading
 from models.data import DataError
+from models.degrade import Kind, degrade
 from models.progress import track
 
 ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm"})
@@ -28,7 +31,19 @@ def _no_reading(_: Frame, found: Face) -> Reading:
     return Reading((1 / len(EMOTIONS),) * len(EMOTIONS), found.score)
 
 
-def count_people(path: Path, find_faces: FaceNet, fps: float = FPS) -> int:
+def worsened(take: Callable[[], AbstractContextManager[Frame]], kind: Kind) -> Callable[[], AbstractContextManager[Frame]]:
+    """A camera whose pictures are worse: new noise in each frame, but turned to one side all the time."""
+    numbers = repeat(0) if kind == "rotate" else count()
+
+    @contextmanager
+    def worse() -> Iterator[Frame]:
+        with take() as frame, Frame(degrade(frame.pixels, kind, next(numbers)), frame.taken_at) as shown:
+            yield shown
+
+    return worse
+
+
+def count_people(path: Path, find_faces: FaceNet, fps: float = FPS, kind: Kind | None = None) -> int:
     """Watch one recording from start to end, as fast as possible, and count its people.
 
     Raises:
@@ -37,15 +52,16 @@ def count_people(path: Path, find_faces: FaceNet, fps: float = FPS) -> int:
     tracks = Tracks()
     options = CameraOptions(fps=fps, fast=True)
     with closing(plug.find("device.cameras", "replay").open_camera(str(path), options)) as camera:
+        take = camera.take if kind is None else worsened(camera.take, kind)
         while True:
             try:
-                tracks.see(observe(camera.take, find_faces, _no_reading))
+                tracks.see(observe(take, find_faces, _no_reading))
             except EndOfFrames:
                 return tracks.people
 
 
-def evaluate(folder: Path) -> dict[str, Any]:
-    """``{"people": {file name without its ending: count}}`` for every video in a folder.
+def evaluate(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
+    """``{"people": {file name without its ending: count}}`` for every video in a folder; its frames made worse if a kind is given.
 
     Raises:
         DataError: The folder is missing or holds no video.
@@ -61,7 +77,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
     if repeated:
         raise DataError(f"{folder}: two videos are named {repeated[0]!r}; rename one, results go by that name")
     find_faces = FaceNet(read_manifest().file(face.NAME))
-    return {"people": {clip.stem: count_people(clip, find_faces) for clip in track(clips, "watching")}}
+    return {"people": {clip.stem: count_people(clip, find_faces, kind=kind) for clip in track(clips, "watching")}}
 
 
 def show(result: dict[str, Any]) -> str:

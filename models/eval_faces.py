@@ -15,6 +15,7 @@ from device.nets import face
 from device.nets.face import FaceNet
 from device.types import Face, Frame
 from models.data import DataError
+from models.degrade import Kind, degrade, turned
 from models.progress import track
 
 Box = npt.NDArray[np.float64]  # left, top, right, bottom in pixels
@@ -55,8 +56,8 @@ def load_boxes(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     return boxes
 
 
-def load_picture(path: Path) -> Frame:
-    """Read a photo as a frame.
+def load_picture(path: Path, kind: Kind | None = None, number: int = 0) -> Frame:
+    """Read a photo as a frame, made worse if a kind is given; ``number`` chooses noise and direction.
 
     Raises:
         DataError: It is missing or not a picture.
@@ -71,7 +72,8 @@ def load_picture(path: Path) -> Frame:
         pixels = None
     if pixels is None:
         raise DataError(f"{path}: not a picture that OpenCV can read; expected JPEG, PNG or the like")
-    return Frame(np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), 0.0)
+    photo = np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    return Frame(photo if kind is None else degrade(photo, kind, number), 0.0)
 
 
 def head_box(found: Face, width: int, height: int) -> Box:
@@ -114,8 +116,13 @@ def average_precision(scores: list[float], hits: list[bool], truths: int) -> flo
     return float(np.diff(right / truths, prepend=0.0) @ precision)
 
 
-def evaluate(images: Path, boxes: Path) -> dict[str, Any]:
+def evaluate(images: Path, boxes: Path, kind: Kind | None = None) -> dict[str, Any]:
     """Measure the device's detector: recall and false positives at its own threshold, average precision over all scores.
+
+    Args:
+        images: Folder of pictures.
+        boxes: Heads in each of them.
+        kind: How the pictures are made worse before the detector sees them.
 
     Raises:
         DataError: A file is missing, damaged or of another form.
@@ -128,12 +135,13 @@ def evaluate(images: Path, boxes: Path) -> dict[str, Any]:
     found_large, large, found_all, false = 0, 0, 0, 0
     scores: list[float] = []
     hits: list[bool] = []
-    for name, heads in track(sorted(truth.items()), "looking"):
-        with load_picture(images / name) as frame:
+    for number, (name, upright) in enumerate(track(sorted(truth.items()), "looking")):
+        with load_picture(images / name, kind, number) as frame:
             at_threshold, all_scores = device(frame), ranked(frame)
             size = frame.size
+        heads = turned(upright, *size, number) if kind == "rotate" else upright
         matches = match([head_box(found, *size) for found in at_threshold], heads)
-        is_large = (heads[:, 2:] - heads[:, :2]).min(axis=1, initial=np.inf) >= LARGE
+        is_large = (upright[:, 2:] - upright[:, :2]).min(axis=1, initial=np.inf) >= LARGE
         large += int(is_large.sum())
         hit = [index for index in matches if index is not None]
         found_all += len(hit)
@@ -145,6 +153,7 @@ def evaluate(images: Path, boxes: Path) -> dict[str, Any]:
     return {
         "images": len(truth),
         "faces": faces,
+        "degrade": kind,
         "recall": round(found_all / faces, 4) if faces else None,
         "recall_60px": round(found_large / large, 4) if large else None,
         "faces_60px": large,
@@ -162,7 +171,8 @@ def show(result: dict[str, Any]) -> str:
 
     return "\n".join(
         [
-            f"face detector, sha256 {result['sha256'][:12]}: {result['images']} images, {result['faces']} faces, hit at IoU {IOU}",
+            f"face detector, sha256 {result['sha256'][:12]}: {result['images']} images, {result['faces']} faces, hit at IoU {IOU}"
+            + (f", {result['degrade']}" if result["degrade"] else ""),
             f"recall, all             {percent(result['recall']):>7}",
             f"recall, 60 px or more   {percent(result['recall_60px']):>7}  ({result['faces_60px']} faces)",
             f"false positives         {result['false_positives']:>7}",

@@ -1,10 +1,13 @@
 """How good the models are, measured through the code that runs on the device.
 
     python -m models.evaluate clips --clips DIR
-    python -m models.evaluate emotion --data FILE.npz [--model FILE]
+    python -m models.evaluate emotion --data FILE.npz [--model FILE] [--point single|count]
     python -m models.evaluate faces --images DIR --boxes FILE.json
+    python -m models.evaluate photos --images DIR --labels FILE.csv [--point single|count]
+    python -m models.evaluate shares --data FILE.npz [--size 50] [--samples 1000] [--seed 1]
 
-Each prints a small table, or one line of JSON with ``--json``. Needs what the device needs and nothing else.
+Each prints a small table, or one line of JSON with ``--json``; ``--degrade`` makes the pictures worse first.
+Needs what the device needs and nothing else.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from device.errors import MienError
-from models import eval_clips, eval_emotion, eval_faces
+from device.manifest import PointName
+from models import eval_clips, eval_emotion, eval_faces, eval_photos, eval_shares
 from models.data import DataError
+from models.degrade import KINDS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,19 +33,35 @@ def parser() -> argparse.ArgumentParser:
 
     clips = commands.add_parser("clips", help="count the different people in each video of a folder")
     clips.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of videos or GIFs")
-    clips.set_defaults(run=lambda args: eval_clips.evaluate(args.clips), show=eval_clips.show)
+    clips.set_defaults(run=lambda args: eval_clips.evaluate(args.clips, args.degrade), show=eval_clips.show)
 
     emotion = commands.add_parser("emotion", help="accuracy on labelled face crops (FER+ format and protocol)")
     emotion.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="images, votes and names as in ferplus-*.npz")
     emotion.add_argument("--model", type=Path, metavar="FILE", help="another .tflite than the shipped one")
-    emotion.set_defaults(run=lambda args: eval_emotion.evaluate(args.data, args.model), show=eval_emotion.show)
+    emotion.set_defaults(run=lambda a: eval_emotion.evaluate(a.data, a.model, a.point, a.degrade), show=eval_emotion.show)
 
     faces = commands.add_parser("faces", help="recall of the face detector on photos with boxed heads")
     faces.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures")
     faces.add_argument("--boxes", type=Path, required=True, metavar="FILE.json", help='{"file name": [[x0, y0, x1, y1], …]}')
-    faces.set_defaults(run=lambda args: eval_faces.evaluate(args.images, args.boxes), show=eval_faces.show)
+    faces.set_defaults(run=lambda args: eval_faces.evaluate(args.images, args.boxes, args.degrade), show=eval_faces.show)
 
-    for command in (clips, emotion, faces):
+    photos = commands.add_parser("photos", help="accuracy of the whole path, from a photo to the emotion of its largest face")
+    photos.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures")
+    photos.add_argument("--labels", type=Path, required=True, metavar="FILE.csv", help="columns path and emotion")
+    photos.set_defaults(run=lambda a: eval_photos.evaluate(a.images, a.labels, a.point, a.degrade), show=eval_photos.show)
+
+    shares = commands.add_parser("shares", help="error of the shares in samples with random true shares, counted and corrected")
+    shares.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="images, votes and names as in ferplus-*.npz")
+    shares.add_argument("--size", type=int, default=50, help="faces in a sample (default: 50)")
+    shares.add_argument("--samples", type=int, default=1000, help="how many samples (default: 1000)")
+    shares.add_argument("--seed", type=int, default=1, help="which samples (default: 1)")
+    shares.set_defaults(run=lambda a: eval_shares.evaluate(a.data, a.size, a.samples, a.seed, a.degrade), show=eval_shares.show)
+
+    for command in (emotion, photos):
+        command.add_argument("--point", choices=get_args(PointName), default="single", help="operating point (default: single)")
+
+    for command in (clips, emotion, faces, photos, shares):
+        command.add_argument("--degrade", choices=KINDS, help="make the pictures worse first (models/degrade.py says how)")
         command.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     return whole
 

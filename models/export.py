@@ -1,10 +1,11 @@
-"""Turn a checkpoint into the model that ships: int8, per channel, with its temperature in the manifest.
+"""Turn a checkpoint into the model that ships: int8, per channel, with its operating points in the manifest.
 
     python -m models.export --checkpoint runs/first/best.pt --data ../shared/data/ferplus-train.npz
 
-Calibration sees training crops, cut as the device cuts them. Temperature and the loss from float to int8 are measured on the
-held-out tenth through ``EmotionNet``, that is, through the code that runs on the device. Softmax stays outside of the graph,
-batch normalisation is folded into the convolutions, the input is exactly ``grey - 128`` and the last layer stays float.
+Calibration sees training crops, cut as the device cuts them. Operating points (``models.calibrate``) and the loss from float to
+int8 are measured on the held-out tenth through ``EmotionNet``, that is, through the code that runs on the device. Softmax stays
+outside of the graph, batch normalisation is folded into the convolutions, the input is exactly ``grey - 128`` and the last layer
+stays float.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from device.nets import emotion, face
 from device.nets.emotion import EmotionNet
 from device.nets.face import FaceNet
 from device.tflite import ModelFile
-from models import data, measures, train
+from models import calibrate, data, measures, train
 from models.data import DataError
 from models.eval_emotion import read_all, scored
 from models.release import release
@@ -129,12 +130,11 @@ def export(checkpoint: Path, path: Path, out: Path, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         nets = {"float": load(plain, Path(folder), "float.tflite"), "int8": load(small, Path(folder), "int8.tflite")}
         read = {name: read_all(net, held, faces) for name, net in nets.items()}
-    temperature = measures.fit_temperature(read["int8"], labels)
+    read_as = calibrate.choose(read["int8"], labels, calibrate.log_prior(data.majority(rows.votes[~aside])))
     found = {name: measures.accuracy(probabilities, labels) for name, probabilities in read.items()}
-    errors = [measures.calibration_error(measures.tempered(read["int8"], t), labels) for t in (1.0, temperature)]
     for name, value in found.items():
         print(f"{name:<6} accuracy on {len(held)} held-out rows  {value:.2%}")
-    print(f"temperature {temperature}: calibration error {errors[0]:.3f} → {errors[1]:.3f}")
+    print(calibrate.report(read_as, read["int8"], labels))
     loss = found["float"] - found["int8"]
     if loss > LARGEST_LOSS:
         raise DataError(f"{checkpoint}: int8 loses {loss:.2%} of accuracy, more than {LARGEST_LOSS:.0%}; not released")
@@ -146,7 +146,7 @@ def export(checkpoint: Path, path: Path, out: Path, seed: int) -> None:
         source=f"models.train on ferplus-train.npz (FER2013 images with FER+ votes: research data), checkpoint sha256 "
         f"{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}, models.export",
         licence="Apache-2.0",
-        temperature=temperature,
+        **read_as.entry(),
     )
 
 

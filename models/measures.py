@@ -39,9 +39,26 @@ def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def tempered(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """The probabilities that the same logits give when divided by ``temperature``."""
-    logits = np.log(np.maximum(probabilities, LEAST)) / temperature
+def accuracy_of_surest(probabilities: Probabilities, labels: Labels, share: float = 0.85) -> float:
+    """Accuracy on the ``share`` of the rows with the highest probabilities; of equal ones, those that come first."""
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(share * len(labels)))]
+    return accuracy(probabilities[order], labels[order])
+
+
+def counted(probabilities: Probabilities, unknown_below: float) -> Labels:
+    """The cell in which each row is counted: its likeliest class, or one more (unknown) where that is not likely enough."""
+    sure = probabilities.max(axis=1) >= unknown_below
+    return np.asarray(np.where(sure, probabilities.argmax(axis=1), probabilities.shape[1]), np.int64)
+
+
+def counted_matrix(cells: Labels, labels: Labels, classes: int) -> npt.NDArray[np.int64]:
+    """``int64[classes, classes + 1]``: rows are labels, columns the cells in which they were counted, unknown last."""
+    return np.bincount(labels * (classes + 1) + cells, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
+
+
+def tempered(probabilities: Probabilities, temperature: float, offsets: npt.ArrayLike = 0.0) -> Probabilities:
+    """The probabilities that the same logits give when divided by ``temperature``, with ``offsets`` added after that."""
+    logits = np.log(np.maximum(probabilities, LEAST)) / temperature + np.asarray(offsets)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from device.cameras import CameraOptions
 from device.cameras.composite import open_camera
+from device.commands._children import child
 from device.errors import MienError
 from device.nets import emotion, face
 from device.observe import observe
@@ -130,7 +129,7 @@ def _rss(name: str, runtime: str) -> float:
             f'window_seconds = 5\nrun_folder = "{folder}/run"\n[camera]\nsource = "composite"\n[models]\nruntime = "{runtime}"\n'
             f'[spool]\nfolder = "{folder}/spool"\n[broker]\nurl = "mqtt://127.0.0.1:9"\n'
         )
-        with _process(name, settings) as process:
+        with child("device.entry", name, "--settings", str(settings), folder=Path(folder), log="log") as process:
             memory, end = 0.0, time.monotonic() + SECONDS_OF_MEMORY
             while time.monotonic() < end and process.poll() is None:
                 memory = max(memory, _resident(process.pid))
@@ -146,21 +145,6 @@ def _resident(pid: int) -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0.0)
-
-
-@contextmanager
-def _process(name: str, settings: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "device.cli", name, "--settings", str(settings)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _table(figures: dict[str, Any]) -> str:

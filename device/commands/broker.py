@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
+from device.commands._children import child
 from device.errors import BrokerError
 
-CONFIG = """\
+START: Final = 10.0  # seconds within which it must listen
+CONFIG: Final = """\
 id = 0
 
 [router]
@@ -43,27 +51,42 @@ def embedded(folder: Path) -> Iterator[str]:
     Raises:
         BrokerError: ``iotcore`` is not installed, or the broker does not start.
     """
-    try:
-        from iotcore import Broker
-    except ImportError as error:
-        raise BrokerError("the embedded broker is not installed; pip install 'mien[demo]', or use --broker URL") from error
+    if find_spec("iotcore") is None:
+        raise BrokerError("the embedded broker is not installed; pip install 'mien[demo]', or use --broker URL")
     port = _free_port()
     config = folder / "broker.toml"
     config.write_text(CONFIG.format(port=port))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us to handle, not for the broker
-    try:
-        broker = Broker(config_path=str(config)).start()
-    except (OSError, RuntimeError) as error:
-        raise BrokerError(f"the embedded broker did not start on 127.0.0.1:{port} ({error}); use --broker URL") from error
-    finally:
-        signal.signal(signal.SIGINT, before)
-    try:
+    with child("device.commands.broker", str(config), folder=folder, log="broker.log") as process:
+        _wait_until_it_listens(process, port)
         yield f"mqtt://127.0.0.1:{port}"
-    finally:
-        broker.stop()
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + START
+    while time.monotonic() < end and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise BrokerError(f"the embedded broker does not listen on 127.0.0.1:{port}; use --broker URL")
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _serve(config: str) -> None:
+    """Be the broker until standard input closes: until the process that started it is gone."""
+    import logging
+
+    from iotcore import IotCoreBroker
+
+    logging.getLogger("rumqttd").setLevel(logging.CRITICAL)  # it reports each message as an error span
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+    IotCoreBroker(config_path=config).run_forever()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

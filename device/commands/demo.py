@@ -6,25 +6,26 @@ Broker, ``watch`` and ``send`` are processes of their own, as on a device; this 
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from device.commands._children import child
 from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.contract import Report, dump
-from device.errors import BrokerError, MienError
+from device.errors import BrokerError, MienError, OutputError, WordsError
 from device.scene import Scene
 from device.settings import CameraSettings, Settings, with_camera
+from device.spool import seq_of
 from device.stop import Stop
 
 K: Final = 2
@@ -59,8 +60,8 @@ def run(options: Options) -> int:
     Raises:
         MienError: Something it needs is missing, or one of its processes failed; the message says which and why.
     """
-    # A video camera may be given relative to here; check it before anything starts.
     camera = with_camera(Settings(), _absolute(options.camera)).camera
+    _check(options)
     screen = _screen(options)
     with ExitStack() as stack:
         stop = Stop().on_signals()
@@ -72,8 +73,8 @@ def run(options: Options) -> int:
         settings.write_text(_settings(device, camera, url, folder, options))
         subscriber = stack.enter_context(Subscriber(url, device))
         stack.enter_context(screen)
-        watch = stack.enter_context(_process("watch", settings, folder))
-        send = stack.enter_context(_process("send", settings, folder))
+        watch = stack.enter_context(child("device.entry", "watch", "--settings", str(settings), folder=folder, log="watch.log"))
+        send = stack.enter_context(child("device.entry", "send", "--settings", str(settings), folder=folder, log="send.log"))
         reports: list[Report] = []
         wanted = max(1, options.seconds // options.window)
         end = time.monotonic() + options.seconds + PATIENCE
@@ -87,20 +88,38 @@ def run(options: Options) -> int:
             if report is not None:
                 reports.append(report)
                 screen.show(report)
-            elif over and not list((folder / "spool" / "new").iterdir()):
+            elif over and len(reports) >= _made(folder / "spool"):
                 break
             screen.tick()
         missing = wanted - len(reports) if time.monotonic() >= end else 0
+        troubles = _troubles(folder)
     if options.truth is not None:
         _write_truth(options, reports)
     screen.summary(reports)
     if options.picture is not None:
         screen.save(options.picture)
     if missing and not stop():
-        raise BrokerError(
-            f"{missing} of {wanted} reports did not arrive within {options.seconds + PATIENCE:.0f} s; see mien doctor"
-        )
+        why = "; ".join(troubles) or "nothing was said why; see mien doctor"
+        raise BrokerError(f"{missing} of {wanted} reports did not arrive within {options.seconds + PATIENCE:.0f} s: {why}")
     return 0
+
+
+def _check(options: Options) -> None:
+    """Refuse what cannot be done before anything starts."""
+    if options.window > options.seconds:
+        raise WordsError(f"--window {options.window} is longer than --seconds {options.seconds}: no window would end")
+    if options.truth is not None and options.camera.partition(":")[0] != "composite":
+        raise WordsError(f"--truth: only a composite scene has a known truth, not {options.camera!r}")
+    if options.picture is not None and options.as_json:
+        raise WordsError("--picture: there is no picture with --json; leave one of the two out")
+    if options.broker is not None and not re.fullmatch(r"mqtt://[^/\s]+/?", options.broker):
+        raise WordsError(f"--broker: expected mqtt://host:port, found {options.broker!r}")
+    for file in (options.truth, options.picture):
+        if file is not None:
+            try:
+                file.open("a").close()
+            except OSError as error:
+                raise OutputError(f"{file}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def _screen(options: Options) -> Any:
@@ -133,7 +152,7 @@ class JsonLines:
         pass
 
     def save(self, file: Path) -> None:
-        raise MienError(f"{file}: there is no picture with --json; leave one of the two out")
+        pass
 
 
 def _settings(device: str, camera: CameraSettings, url: str, folder: Path, options: Options) -> str:
@@ -163,39 +182,29 @@ def _absolute(camera: str) -> str:
     return f"replay:{Path(address).resolve()}" if name == "replay" and address else camera
 
 
-@contextmanager
-def _process(name: str, settings: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One of our own processes, in a session of its own, so that Ctrl-C reaches only the demo, which ends it cleanly."""
-    with open(folder / f"{name}.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "device.cli", name, "--settings", str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])},
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(8)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def _failure(name: str, process: subprocess.Popen[bytes], folder: Path) -> DemoError:
     lines = (folder / f"{name}.log").read_text(errors="replace").splitlines()
     ours = [line.removeprefix("mien: ") for line in lines if line.startswith("mien: ")]
     return DemoError("; ".join(ours) or f"mien {name} ended: {' / '.join(lines[-3:])}", process.returncode)
 
 
+def _made(spool: Path) -> int:
+    """How many reports were made so far: the highest sequence number."""
+    return max((seq_of(file) for name in ("new", "sent") for file in (spool / name).glob("*")), default=0)
+
+
+def _troubles(folder: Path) -> list[str]:
+    """The last warning or error of each process."""
+    found = []
+    for name in ("watch", "send"):
+        lines = [json.loads(line) for line in (folder / f"{name}.log").read_text().splitlines() if line.startswith("{")]
+        said = [line["event"] for line in lines if line.get("level") in ("warning", "error")]
+        found += said[-1:]
+    return found
+
+
 def _write_truth(options: Options, reports: list[Report]) -> None:
-    name, _, address = options.camera.partition(":")
-    if name != "composite":
-        raise MienError(f"--truth: only a composite scene has a known truth, not {options.camera!r}")
+    _, _, address = options.camera.partition(":")
     script = Scene(int(address or options.seed), CameraSettings().width, CameraSettings().height)
     windows = []
     for report in reports:

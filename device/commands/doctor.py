@@ -129,7 +129,7 @@ def _broker(settings: Settings) -> str:
     try:
         match publisher.events.get(timeout=BROKER_TIMEOUT):
             case Connected():
-                return f"{settings.broker.url}: connected, MQTT 5"
+                return f"{settings.broker.url}: connected, MQTT 5; whether it takes reports shows when it gets one"
             case Disconnected(reason):
                 raise MienError(reason)
             case other:

@@ -69,8 +69,7 @@ class Screen:
             self._console.print(self._draw(ended=True))
         shown = [report for report in reports if report.withheld is None]
         self._console.print(
-            f"{len(reports)} reports arrived, {len(shown)} with figures, {len(reports) - len(shown)} withheld; "
-            "every image was destroyed on the way."
+            f"{len(reports)} reports: {len(shown)} with figures, {len(reports) - len(shown)} withheld. No image was kept."
         )
 
     def save(self, file: Path) -> None:

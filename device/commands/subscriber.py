@@ -39,20 +39,18 @@ class Subscriber:
 
     def __enter__(self) -> Subscriber:
         parts = urlsplit(self._url)
-        if parts.scheme != "mqtt" or not parts.hostname:
-            raise BrokerError(f"{self._url!r} is not a broker that the demo can use; expected mqtt://host:port")
         try:
-            self._client.connect(parts.hostname, parts.port or 1883, 10)
+            self._client.connect(parts.hostname or "", parts.port or 1883, 10)
         except OSError as error:
             raise BrokerError(f"{self._url}: cannot reach the broker ({error.strerror or error}); is it running?") from error
         self._client.loop_start()
         try:
             refused = self._ready.get(timeout=self._timeout)
         except queue.Empty:
-            refused = f"no answer within {self._timeout:.0f} s; does it speak MQTT 5?"
+            refused = f"no answer within {self._timeout:.0f} s; does the broker speak MQTT 5?"
         if refused:
             self._client.loop_stop()
-            raise BrokerError(f"{self._url}: the broker refuses ({refused})")
+            raise BrokerError(f"{self._url}: {refused}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -72,7 +70,7 @@ class Subscriber:
 
     def _on_connect(self, client: paho.Client, _: Any, __: Any, code: ReasonCode, ___: Any) -> None:
         if code.is_failure:
-            self._ready.put(str(code))
+            self._ready.put(f"the broker refuses the demo ({code}); it needs one that takes anybody and speaks MQTT 5")
         else:
             client.subscribe(self._topic, options=SubscribeOptions(qos=1))
 

@@ -6,6 +6,7 @@ and contrast are normalised (``normalise``). Training calls these same functions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import atan2, cos, exp, hypot, sin
 from typing import Final
 
@@ -134,15 +135,18 @@ def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tenso
         np.take(table, crop, out=out[0, :, :, 0], mode="clip")
 
 
-def decode(output: Tensor, scale: float, zero_point: int, temperature: float) -> tuple[float, ...]:
+def decode(
+    output: Tensor, scale: float, zero_point: int, temperature: float, offsets: Sequence[float] = (0.0,) * len(EMOTIONS)
+) -> tuple[float, ...]:
     """Logits to probabilities.
 
     Args:
         output: ``[1, 8]``, float32 or quantized logits.
         temperature: Divides the logits, so that probabilities mean what they say (from the manifest).
+        offsets: Added after that, one for each emotion: they take back how common it was in training (from the manifest).
     """
     gain = (scale or 1.0) / temperature  # plain floats: eight numbers are too few for array operations to pay
-    logits = [(value - zero_point) * gain for value in output[0].tolist()]
+    logits = [(value - zero_point) * gain + offset for value, offset in zip(output[0].tolist(), offsets, strict=True)]
     highest = max(logits)
     exponents = [exp(logit - highest) for logit in logits]
     total = sum(exponents)
@@ -150,16 +154,24 @@ def decode(output: Tensor, scale: float, zero_point: int, temperature: float) ->
 
 
 class EmotionNet:
-    """The emotion network, loaded."""
+    """The emotion network, loaded; temperature and offsets are an operating point of the manifest."""
 
-    def __init__(self, file: ModelFile, *, temperature: float = 1.0, runtime: Wanted = "auto") -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        *,
+        temperature: float = 1.0,
+        offsets: Sequence[float] = (0.0,) * len(EMOTIONS),
+        runtime: Wanted = "auto",
+    ) -> None:
         self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime)
         self._table = levels(self.model.scale, self.model.zero_point, self.model.input_dtype)
         self._temperature = temperature
+        self._offsets = tuple(offsets)
 
     def __call__(self, frame: Frame, face: Face) -> Reading:
         """Read one face; the quality falls with the face's size in pixels."""
         (output,) = self.model.run(lambda out: prepare(frame, face, self._table, out))
-        emotion = decode(output, *self.model.output_scales[0], self._temperature)
+        emotion = decode(output, *self.model.output_scales[0], self._temperature, self._offsets)
         width = (face.box[2] - face.box[0]) * frame.size[0]
         return Reading(emotion, quality=min(1.0, width / FULL_QUALITY_PIXELS) * face.score)

@@ -20,6 +20,7 @@ class Outcome:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
+        self.url = settings.url
         self.connected_at: float | None = None
         self.refused = ""
         self.reason = ""

@@ -203,7 +203,8 @@ class _Connection:
     def publish(self, client: paho.Client, token: int, message: Message) -> None:
         properties = _properties(message, PacketTypes.PUBLISH)
         if self._largest is not None and _packet_bytes(message, properties) > self._largest:
-            self._events.put(Refused(token, f"the broker takes packets of {self._largest} bytes at most, and this one is larger"))
+            reason = f"the broker takes packets of {self._largest} bytes at most, and this one is larger; raise its limit"
+            self._events.put(Refused(token, f"{self.outcome.url}: {reason}"))
             return
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
@@ -227,7 +228,8 @@ class _Connection:
 
     def on_publish(self, _: paho.Client, __: Any, mid: int, code: ReasonCode, ___: Any) -> None:
         if (token := self.tokens.pop(mid, None)) is not None:
-            self._events.put(Refused(token, str(code)) if code.is_failure else Delivered(token))
+            reason = f"the broker refuses what this device publishes ({code}); check its access list"
+            self._events.put(Refused(token, f"{self.outcome.url}: {reason}") if code.is_failure else Delivered(token))
 
     def on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         for topic, code in zip(self._topics, codes, strict=False):

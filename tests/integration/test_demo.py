@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import Mosquitto, wait_for
 
 ROOT = Path(__file__).parents[2]
 
 
 def demo(*words: str) -> list[str]:
-    return [sys.executable, "-m", "device.cli", "demo", *words]
+    return [sys.executable, "-m", "device.entry", "demo", *words]
 
 
 def test_reports_agree_with_what_the_scene_showed(tmp_path: Path) -> None:
@@ -70,7 +71,12 @@ def readable(path: Path) -> bool:
     [
         (["--camera", "replay:/nowhere.mkv"], 69, "/nowhere.mkv"),
         (["--broker", "mqtt://127.0.0.1:9"], 69, "mqtt://127.0.0.1:9: cannot reach the broker"),
-        (["--camera", "nonsense"], 78, "choose one of"),
+        (["--camera", "nonsense"], 2, "choose one of"),
+        (["--broker", "foo"], 2, "expected mqtt://host:port"),
+        (["--seconds", "10", "--window", "20"], 2, "--window"),
+        (["--truth", "/nowhere/truth.json"], 73, "/nowhere/truth.json"),
+        (["--truth", "t.json", "--camera", "replay:x.mkv"], 2, "only a composite scene"),
+        (["--picture", "p.svg"], 2, "--picture"),
     ],
 )
 def test_what_the_demo_cannot_use_is_named_in_one_line(words: list[str], code: int, said: str) -> None:
@@ -79,3 +85,32 @@ def test_what_the_demo_cannot_use_is_named_in_one_line(words: list[str], code: i
     assert ended.returncode == code
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_broker_that_refuses_the_reports_is_named_with_its_reason(
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic read mien/#\n")
+    broker = start_mosquitto(f"acl_file {acl}\n")
+
+    ended = subprocess.run(
+        demo("--json", "--seconds", "10", "--broker", broker.url), cwd=ROOT, capture_output=True, text=True, timeout=55, check=False
+    )
+
+    assert ended.returncode == 69
+    assert "1 of 1 reports did not arrive" in ended.stderr
+    assert "the broker refuses what this device publishes (Not authorized); check its access list" in ended.stderr
+
+
+def test_ctrl_c_before_anything_has_begun_ends_it_without_a_word() -> None:
+    for delay in (0.05, 0.2, 0.4, 0.6):
+        process = subprocess.Popen(demo("--json"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+        assert process.returncode in (0, -signal.SIGINT)
+        assert (out, err) == (b"", b"")

@@ -14,8 +14,9 @@ import pytest
 from device.contract import EMOTIONS
 from device.manifest import FOLDER
 from device.types import Face
-from models import eval_faces, framing
+from models import eval_faces, eval_shares, framing, measures
 from models.data import DataError
+from models.degrade import KINDS
 from models.evaluate import main
 
 COMPOSITES = Path(__file__).parents[2] / "device" / "cameras" / "faces"
@@ -51,6 +52,15 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def every_emotion(tmp_path: Path) -> Path:
+    """Two rows of each emotion: mean faces, one of them mirrored."""
+    images = [image for name in EMOTIONS for image in (composite(name, 48), composite(name, 48)[:, ::-1])]
+    votes = [np.eye(10, dtype=np.uint8)[k] * 10 for k in range(len(EMOTIONS)) for _ in range(2)]
+    np.savez(tmp_path / "every.npz", images=images, votes=votes, names=[f"{n}.png" for n in range(len(images))])
+    return tmp_path / "every.npz"
+
+
 # figures
 
 
@@ -66,6 +76,82 @@ def test_emotion_reports_every_figure_over_the_rows_that_have_a_label(crops: Pat
     assert 0 <= result["ece"] <= 1
     assert result["model"] == "emotion.tflite"
     assert len(result["sha256"]) == 64
+    assert result["point"] == "single"
+    assert result["accuracy_85"] == 1.0
+    assert result["accuracy_kept"] == 1.0
+    assert 0 <= result["abstained"] < 0.5
+
+
+def test_emotion_reads_with_the_point_that_it_is_told(every_emotion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for point in ("single", "count"):
+        main(["emotion", "--data", str(every_emotion), "--point", point, "--json"])
+
+    single, count = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (single["point"], count["point"]) == ("single", "count")
+    assert single["ece"] != count["ece"]
+    assert count["macro_recall"] >= single["macro_recall"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_emotion_sees_the_pictures_that_were_made_worse(kind: str, crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["emotion", "--data", str(crops), "--json"])
+    main(["emotion", "--data", str(crops), "--degrade", kind, "--json"])
+
+    clean, worse = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (clean["degrade"], worse["degrade"]) == (None, kind)
+    assert clean["n"] == worse["n"]
+    assert clean["ece"] != worse["ece"]
+
+
+def test_photos_reads_the_largest_face_and_counts_a_photo_without_one_as_wrong(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canvas = cv2.imread(str(photos / "nobody.png"), cv2.IMREAD_GRAYSCALE)
+    assert canvas is not None
+    canvas[20:220, 20:220], canvas[300:380, 400:480] = composite("happiness", 200), composite("neutral", 80)
+    cv2.imwrite(str(photos / "two.png"), canvas)
+    (photos / "labels.csv").write_text(
+        "path,emotion,who\nlarge.png,neutral,a\ntwo.png,Happiness,b\nnobody.png,anger,c\nsmall.png,sadness,d\n"
+    )
+
+    code = main(["photos", "--images", str(photos), "--labels", str(photos / "labels.csv"), "--json"])
+
+    result = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert {key: result[key] for key in ("n", "accuracy", "missed")} == {"n": 4, "accuracy": 0.5, "missed": 1}
+    expected = {"neutral": 1.0, "happiness": 1.0, "sadness": 0.0, "anger": 0.0}
+    assert result["recall"] == {name: expected.get(name) for name in EMOTIONS}
+
+
+def test_shares_are_counted_corrected_and_covered(every_emotion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["shares", "--data", str(every_emotion), "--size", "20", "--samples", "8", "--json"]
+
+    codes = [main([*words, "--seed", seed]) for seed in ("3", "3", "4")]
+
+    first, again, other = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert codes == [0, 0, 0]
+    assert first == again
+    assert first != other
+    assert 0 <= first["mae_corrected"] < 0.1
+    assert 0 <= first["mae_counted"] < 0.1
+    assert 0.5 < first["coverage_90"] <= 1
+
+
+def test_in_shares_what_the_classifier_always_mistakes_is_put_right() -> None:
+    labels = np.repeat(np.arange(8), 50)
+    cells = np.where((labels == 3) & (np.arange(400) % 2 == 0), 0, labels)  # half of the sad are counted as neutral
+    confusion = measures.counted_matrix(cells, labels, 8)
+
+    figures = eval_shares.measure(cells, labels, confusion, 200, samples=10, seed=1)
+
+    assert figures["mae_corrected"] < 0.6 * figures["mae_counted"]
+    assert figures["coverage_90"] > 0.8
+
+
+def test_a_turned_photo_is_compared_with_turned_heads(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["faces", "--images", str(photos), "--boxes", str(photos / "boxes.json"), "--degrade", "rotate", "--json"])
+
+    assert json.loads(capsys.readouterr().out)["recall"] == 1.0
 
 
 def test_emotion_measures_the_model_that_it_is_given(crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,15 +187,20 @@ def test_clips_counts_the_people_of_each_video(tmp_path: Path, capsys: pytest.Ca
     writer.release()
     (tmp_path / "LICENSE").write_text("not a video, and not named like one")
 
-    code = main(["clips", "--clips", str(tmp_path), "--json"])
+    codes = [main(["clips", "--clips", str(tmp_path), "--json", *more]) for more in ([], ["--degrade", "rotate"])]
 
-    assert code == 0
-    assert json.loads(capsys.readouterr().out) == {"people": {"one": 1}}
+    assert codes == [0, 0]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"people": {"one": 1}}] * 2
 
 
-@pytest.mark.parametrize("what", ["emotion", "faces"])
-def test_without_json_a_person_reads_a_table(what: str, crops: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("what", ["emotion", "faces", "photos", "shares"])
+def test_without_json_a_person_reads_a_table(
+    what: str, crops: Path, photos: Path, every_emotion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "labels.csv").write_text("path,emotion\nlarge.png,neutral\n")
     words = {
+        "photos": ["--images", str(photos), "--labels", str(photos / "labels.csv")],
+        "shares": ["--data", str(every_emotion), "--samples", "2"],
         "emotion": ["--data", str(crops)],
         "faces": ["--images", str(photos), "--boxes", str(photos / "boxes.json")],
     }
@@ -117,7 +208,13 @@ def test_without_json_a_person_reads_a_table(what: str, crops: Path, photos: Pat
     main([what, *words[what]])
 
     said = capsys.readouterr()
-    assert {"emotion": "accuracy      100.00%", "faces": "recall, all              100.0%"}[what] in said.out
+    expected = {
+        "emotion": "accuracy      100.00%",
+        "faces": "recall, all              100.0%",
+        "photos": "accuracy                 100.00%",
+        "shares": "2 samples of 50 faces out of 16",
+    }
+    assert expected[what] in said.out
     assert "\r" not in said.err  # no progress bar where nobody looks
 
 
@@ -142,6 +239,20 @@ def test_without_json_a_person_reads_a_table(what: str, crops: Path, photos: Pat
         (["faces", "--images", ".", "--boxes", "none.json"], "none.json: it names no image"),
         (["faces", "--images", "absent", "--boxes", "good.json"], "absent: no such folder"),
         (["faces", "--images", ".", "--boxes", "good.json"], "a.png: not a picture"),
+        (["photos", "--images", ".", "--labels", "absent.csv"], "absent.csv: cannot read the labels"),
+        (["photos", "--images", ".", "--labels", "other.txt"], "other.txt: no column 'path'"),
+        (["photos", "--images", ".", "--labels", "a.png"], "a.png: not a CSV file in UTF-8"),
+        (
+            ["photos", "--images", ".", "--labels", "bored.csv"],
+            "bored.csv: line 3: 'b.png', 'bored'; expected .* neutral, happiness",
+        ),
+        (["photos", "--images", ".", "--labels", "empty.csv"], "empty.csv: it names no picture"),
+        (["photos", "--images", "absent", "--labels", "good.csv"], "absent: no such folder"),
+        (["photos", "--images", ".", "--labels", "good.csv"], "a.png: not a picture"),
+        (["shares", "--data", "absent.npz"], "absent.npz: no such file"),
+        (["shares", "--data", "crops.npz"], "crops.npz: no row is labelled sadness"),
+        (["shares", "--data", "crops.npz", "--size", "0"], "--size 0: expected at least 1"),
+        (["shares", "--data", "crops.npz", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],
 )
 def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
@@ -157,6 +268,9 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
     boxes = {"three": {"a.png": [[1, 2, 3]]}, "upside": {"a.png": [[9, 9, 1, 1]]}, "none": {}, "good": {"a.png": [[1, 1, 9, 9]]}}
     for name, content in boxes.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
+    tables = {"bored": "path,emotion\na.png,anger\nb.png,bored\n", "empty": "path,emotion\n", "good": "path,emotion\na.png,fear\n"}
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
     np.savez(
         folder / "undecided.npz", images=np.zeros((1, 48, 48), np.uint8), votes=np.ones((1, 10), np.uint8), names=np.array(["a"])
     )

@@ -54,3 +54,26 @@ def test_the_temperature_that_made_the_labels_is_found_again(true_temperature: f
     labels = (rng.random((len(logits), 1)) > cumulative).sum(axis=1).clip(max=7)
 
     assert measures.fit_temperature(probabilities, labels) == pytest.approx(true_temperature, rel=0.05)
+
+
+def test_the_surest_rows_are_those_with_the_highest_probability() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55]])
+    labels = np.array([0, 1, 1, 0])
+
+    assert measures.accuracy_of_surest(probabilities, labels, 0.5) == 1
+    assert measures.accuracy_of_surest(probabilities, labels, 1) == 0.5
+
+
+def test_a_row_that_is_not_sure_enough_is_counted_in_the_last_cell() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
+
+    cells = measures.counted(probabilities, 0.6)
+
+    assert cells.tolist() == [0, 2, 1]
+    assert measures.counted_matrix(cells, np.array([0, 0, 1]), 2).tolist() == [[1, 0, 1], [0, 1, 0]]
+
+
+def test_offsets_are_added_to_the_logits_after_the_temperature() -> None:
+    even = np.array([[0.5, 0.5]])
+
+    assert measures.tempered(even, 2.0, np.log([3.0, 1.0])).tolist() == [pytest.approx([0.75, 0.25])]

@@ -212,7 +212,7 @@ def test_a_refusal_is_said_once_until_something_changes(bench: Make) -> None:
         b.happens(*(Refused(b.token(seq), "Not authorized") for seq in (1, 2, 3)))
     assert len(b.said()) == 1
     assert "Not authorized" in b.said()[0]
-    assert "stays in the spool" in b.said()[0]
+    assert "The reports stay in the spool" in b.said()[0]
 
     b.later(REFUSED_WAIT)
     b.took(1).happens(Refused(b.token(2), "Not authorized"))
@@ -370,7 +370,7 @@ def test_what_a_full_spool_dropped_is_counted_and_reported_at_once(bench: Make, 
 
     b.took(5)
 
-    assert b.said() == ["reports are missing from the spool: it was full"]
+    assert b.said() == ["reports are missing from the spool: dropped because it was full, or removed"]
     assert b.statuses[-1]["spool"]["dropped"] == 4
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from device.commands.explain import explain
-from device.errors import SettingsError
+from device.errors import SettingsError, WordsError
 from device.settings import EXAMPLE, Settings, load, parse, with_camera
 
 
@@ -22,16 +22,24 @@ from device.settings import EXAMPLE, Settings, load, parse, with_camera
         ("[camera]\nsorce = 'x'", "f.toml:2: camera.sorce: unknown key; did you mean 'source'?"),
         ("k = 'five'", "f.toml:1: k: expected a valid integer; found 'five'"),
         ("k = '5'", "f.toml:1: k: expected a valid integer; found '5'"),
-        ("k = 101", "f.toml:1: k: expected less than or equal to 100; found 101"),
-        ("k = 2", "f.toml: k = 2 is for demonstrations only"),
+        ("k = 101", "f.toml:1: k: expected 3 to 100 (2 too, for demonstrations, with demo = true); found 101"),
+        ("k = 2", "f.toml:1: k: expected 3 to 100 (2 too, for demonstrations, with demo = true); found 2"),
+        ("demo = true\nk = 1", "f.toml:2: k: expected 3 to 100"),
         ("noise = 'gaussian'", "f.toml:1: noise: expected 'off'; found 'gaussian'"),
-        ("device = 'a/b'", "f.toml:1: device: String should match pattern"),
+        ("device = 'a/b'", "f.toml:1: device: expected a letter or digit, then letters"),
         ("window_seconds = 1.5", "f.toml:1: window_seconds: expected a valid integer"),
         ("demo = 1", "f.toml:1: demo: expected a valid boolean; found 1"),
         ("[camera]\n\n  fps = 0.1", "f.toml:3: camera.fps: expected greater than or equal to 0.5; found 0.1"),
         ("camera.fps = 99", "f.toml:1: camera.fps: expected less than or equal to 30; found 99"),
         ("camera = 3", "f.toml:1: camera: expected a table, [camera]"),
         ("[camera]\nsource = 'Pi Camera'", "f.toml:2: camera.source: expected a camera's name"),
+        (
+            "[camera]\nsource = 'foo:bar'",
+            "f.toml:2: camera.source: expected a camera that there is: choose one of composite, picamera2",
+        ),
+        ("[broker]\npublisher = 'kafka'", "f.toml:2: broker.publisher: expected one of mqtt, stdout"),
+        ("[spool]\nfolder = 'here'", "f.toml:2: spool.folder: expected an absolute path"),
+        ("run_folder = ''", "f.toml:1: run_folder: expected an absolute path"),
         ("[broker]\nurl = 'http://x'", "f.toml:2: broker.url: expected mqtt://host:port or mqtts://host:port"),
         ("[broker]\nurl = 'mqtt://x:99999'", "f.toml:2: broker.url: expected mqtt://host:port"),
         ("[broker]\ncertificate_file = 'a'", "f.toml:1: broker: certificate_file and key_file go together"),
@@ -93,8 +101,16 @@ def test_the_spool_holds_the_days_that_the_settings_ask_for() -> None:
 
 def test_the_camera_can_be_replaced_on_the_command_line() -> None:
     assert with_camera(Settings(), "replay:clip.mkv").camera.source == "replay:clip.mkv"
-    with pytest.raises(SettingsError, match="--camera"):
-        with_camera(Settings(), "Replay")
+    for wrong in ("Replay", "nonsense:1"):
+        with pytest.raises(WordsError, match="--camera"):
+            with_camera(Settings(), wrong)
+
+
+def test_a_mark_that_windows_editors_put_before_the_text_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b"\xef\xbb\xbfk = 7\n")
+
+    assert load(file).k == 7
 
 
 def test_the_settings_explain_themselves() -> None:
