@@ -17,7 +17,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from device.errors import MienError
 from device.manifest import PointName
@@ -26,9 +26,16 @@ from models.data import DataError
 from models.degrade import KINDS
 
 
+class Parser(argparse.ArgumentParser):
+    """Wrong words end with one line, like any other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"evaluate: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    whole = argparse.ArgumentParser(prog="python -m models.evaluate", description=(__doc__ or "").splitlines()[0])
+    whole = Parser(prog="python -m models.evaluate", description=(__doc__ or "").splitlines()[0])
     commands = whole.add_subparsers(metavar="WHAT", required=True)
 
     clips = commands.add_parser("clips", help="count the different people in each video of a folder")

@@ -31,6 +31,10 @@ CROP_UP: Final = 0.043  # the crop's centre lies this far above the box's centre
 MEAN, DEVIATION, LEAST_DEVIATION = 128.0, 52.0, 6.0  # of the normalised crop, and the contrast below which noise would be raised
 FULL_QUALITY_PIXELS: Final = 48.0  # a box this wide fills the crop without being enlarged
 
+# Below these the network is surer than it is right (models/RUNS.md): such a reading is worth nothing.
+LEAST_PIXELS: Final = 12.0  # width of the box
+LEAST_CONTRAST: Final = 2.5  # deviation of the crop, levels
+
 
 def crop_matrix(face: Face, width: int, height: int, side: int = SIDE) -> npt.NDArray[np.float64]:
     """The affine map from a picture's pixels to the pixels of an upright crop.
@@ -57,16 +61,35 @@ def crop_matrix(face: Face, width: int, height: int, side: int = SIDE) -> npt.ND
     return np.array([[c, s, middle - c * cx - s * cy], [-s, c, middle + s * cx - c * cy]])
 
 
-def normalise(crop: Pixels) -> None:
+def normalise(crop: Pixels) -> float:
     """Bring a grey crop to one mean and contrast, in place, so that a dark shop looks like a bright one.
 
     Args:
         crop: ``uint8[side, side]``.
+
+    Returns:
+        The contrast that it had: the standard deviation, in levels.
     """
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(crop))
     gain = DEVIATION / max(deviation, LEAST_DEVIATION)
     levels = np.clip((np.arange(256) - mean) * gain + MEAN, 0, 255).astype(np.uint8)
     cv2.LUT(crop, levels, dst=crop)
+    return deviation
+
+
+def quality(width: float, contrast: float, score: float) -> float:
+    """How much a reading is worth, 0 to 1; 0 where the network cannot know what it sees.
+
+    Blur, brightness and the turn of the head are not in it: the probabilities fall with them as they should (models/RUNS.md).
+
+    Args:
+        width: Of the face's box, pixels.
+        contrast: Of the crop before it was normalised, levels.
+        score: The detector's, 0 to 1.
+    """
+    if width < LEAST_PIXELS or contrast < LEAST_CONTRAST:
+        return 0.0
+    return min(1.0, width / FULL_QUALITY_PIXELS) * score
 
 
 def cut(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int = SIDE) -> Pixels:
@@ -121,8 +144,8 @@ def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.ND
     return np.asarray(np.clip(np.rint(real / scale) + zero_point, info.min, info.max), dtype)
 
 
-def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tensor) -> None:
-    """Write one face into the model's input tensor.
+def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tensor) -> float:
+    """Write one face into the model's input tensor; returns its contrast, in levels.
 
     Args:
         frame: The picture.
@@ -131,8 +154,9 @@ def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tenso
         out: ``[1, 48, 48, 1]`` in the model's input type, written in place.
     """
     with wiped(cut(frame.pixels, crop_matrix(face, *frame.size))) as crop:
-        normalise(crop)
+        contrast = normalise(crop)
         np.take(table, crop, out=out[0, :, :, 0], mode="clip")
+    return contrast
 
 
 def decode(
@@ -170,8 +194,9 @@ class EmotionNet:
         self._offsets = tuple(offsets)
 
     def __call__(self, frame: Frame, face: Face) -> Reading:
-        """Read one face; the quality falls with the face's size in pixels."""
-        (output,) = self.model.run(lambda out: prepare(frame, face, self._table, out))
+        """Read one face; the quality falls with the face's size in pixels, and is 0 where nothing can be told."""
+        contrasts: list[float] = []
+        (output,) = self.model.run(lambda out: contrasts.append(prepare(frame, face, self._table, out)))
         emotion = decode(output, *self.model.output_scales[0], self._temperature, self._offsets)
         width = (face.box[2] - face.box[0]) * frame.size[0]
-        return Reading(emotion, quality=min(1.0, width / FULL_QUALITY_PIXELS) * face.score)
+        return Reading(emotion, quality(width, contrasts[0], face.score))

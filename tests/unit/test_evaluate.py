@@ -284,6 +284,25 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
     assert re.search(message, line)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["emotion", "--data", "a.npz", "--degrade", "fog"], "argument --degrade: invalid choice: 'fog'.*infrared"),
+        (["emotion", "--data", "a.npz", "--point", "both"], "argument --point: invalid choice: 'both'"),
+        (["shares", "--data", "a.npz", "--size", "many"], "argument --size: invalid int value: 'many'"),
+        (["photos", "--images", "."], "required: --labels"),
+        ([], "required: WHAT"),
+    ],
+)
+def test_wrong_words_end_with_one_clear_line_too(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert re.search(message, line)
+
+
 # the arithmetic of faces
 
 

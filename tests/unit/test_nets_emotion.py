@@ -244,3 +244,17 @@ def test_a_face_that_reaches_beyond_the_picture_is_read(net: EmotionNet) -> None
         reading = net(frame, face_at(2, 190, 90, width=192, height=192))
 
     assert sum(reading.emotion) == pytest.approx(1)
+
+
+def test_a_reading_is_worth_nothing_where_a_face_is_too_small_or_shows_no_contrast() -> None:
+    assert emotion.quality(emotion.LEAST_PIXELS - 0.1, 50, 0.9) == 0
+    assert emotion.quality(48, emotion.LEAST_CONTRAST - 0.1, 0.9) == 0
+    assert emotion.quality(48, 50, 0.9) == pytest.approx(0.9)
+    assert emotion.quality(24, 50, 0.9) == pytest.approx(0.45)
+
+
+def test_a_picture_that_is_almost_black_is_read_as_worth_nothing(net: EmotionNet) -> None:
+    with composite("neutral", 96, gain=0.02) as black, composite("neutral", 96, gain=0.2) as dark:
+        qualities = [net(frame, centred(96)).quality for frame in (black, dark)]
+
+    assert qualities == [0, pytest.approx(0.9)]
