@@ -132,11 +132,17 @@ def as_input(crops: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def batches(
-    rows: data.Rows, matrices: npt.NDArray[np.float64], size: int, rng: np.random.Generator
+    rows: data.Rows, matrices: npt.NDArray[np.float64], size: int, balance: float, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shaken, shuffled batches; a third of them mixed up (Zhang et al. 2018, arXiv 1710.09412)."""
-    targets = torch.from_numpy(data.soft_labels(rows.votes))
-    order = rng.permutation(len(rows))
+    """Shaken, shuffled batches; a third of them mixed up (Zhang et al. 2018, arXiv 1710.09412).
+
+    With ``balance`` b, a row of an emotion that has n rows is drawn n**-b times as often: 0 leaves all as they are, 1 shows
+    every emotion equally often.
+    """
+    soft = data.soft_labels(rows.votes)
+    targets = torch.from_numpy(soft)
+    weights = soft @ soft.sum(axis=0, dtype=np.float64) ** -balance
+    order = rng.choice(len(rows), len(rows), p=weights / weights.sum()) if balance else rng.permutation(len(rows))
     for start in range(0, len(order) - size + 1, size):
         chosen = order[start : start + size]
         x = as_input(np.stack([shake(rows.images[i], matrices[i], rng) for i in chosen]))
@@ -185,6 +191,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--peak", type=float, default=0.1, help="highest learning rate")
+    parser.add_argument("--balance", type=float, default=0.0, help="0 draws rows as they are, 1 every emotion equally often")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
@@ -209,6 +217,8 @@ def main() -> None:
     print(f"{len(rows)} rows to train on, {len(held_y)} held out")
 
     net = Net(args.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if args.start:
+        net.load_state_dict(torch.load(args.start, weights_only=True))
     teacher = None
     if args.teacher:
         teacher = Net("large").to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -229,7 +239,12 @@ def main() -> None:
         rng = np.random.default_rng((args.seed, epoch))  # the same pictures again after --resume
         began, total = time.monotonic(), 0.0
         per_epoch = len(rows) // args.batch
-        bar = tqdm(batches(rows, matrices, args.batch, rng), total=per_epoch, desc=f"epoch {epoch + 1}/{args.epochs}", leave=False)
+        bar = tqdm(
+            batches(rows, matrices, args.batch, args.balance, rng),
+            total=per_epoch,
+            desc=f"epoch {epoch + 1}/{args.epochs}",
+            leave=False,
+        )
         for step, (x, y) in enumerate(bar, start=epoch * per_epoch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, args.peak)

@@ -20,6 +20,10 @@ from tests.build import HASHES, Device, SetClock, envelope, put_reports, recorde
 from tests.conftest import Process, wait_for
 
 Mien = Callable[..., Process]
+FULL_DISK = (
+    'mount -t tmpfs -o size=2m tmpfs "$1"; head -c 3000000 /dev/zero > "$1/ballast" 2>/dev/null; '
+    'exec "$2" -m device.cli watch --settings "$3"'
+)
 NAMESPACES = (("unshare", "--mount"), ("unshare", "--mount", "--map-root-user"))
 
 
@@ -94,8 +98,7 @@ def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
     device.write()
     disk = device.folder / "spool"
     disk.mkdir()
-    script = 'mount -t tmpfs -o size=2m tmpfs "$1"; head -c 3000000 /dev/zero > "$1/ballast" 2>/dev/null; exec "$2" -m device.cli watch --settings "$3"'  # noqa: E501
-    watch = start(*namespace, "sh", "-c", script, "sh", disk, sys.executable, device.settings)
+    watch = start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
     inside = Path(f"/proc/{watch.process.pid}/root{disk}")
 
     wait_for(lambda: len(watch.events("error")) >= 3, why="the complaints")
@@ -113,6 +116,23 @@ def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
     assert stored(watch) == list(range(1, len(stored(watch)) + 1))  # all of them, in order
     assert len(stored(watch)) > len(complaints)
     assert kept == [f"report-{seq:012d}.json" for seq in range(1, len(kept) + 1)]
+
+
+def test_reports_that_never_found_room_are_said_to_be_lost_when_watching_stops(
+    device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
+) -> None:
+    device.write()
+    disk = device.folder / "spool"
+    disk.mkdir()
+    watch = start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
+    wait_for(lambda: watch.events("error"), why="the first complaint")
+
+    ended = watch.end()
+
+    assert ended == 73
+    (line,) = watch.complaints
+    assert "reports could not be stored in" in line
+    assert "are lost with this process" in line
 
 
 def stored(watch: Process) -> list[int]:

@@ -1,0 +1,74 @@
+"""A publisher of our own, connected to whatever a test starts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device.publishers import Disconnected, Event, Message
+from device.publishers.mqtt import MqttPublisher, open_publisher
+from device.settings import BrokerSettings
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
+    """A function that opens a publisher, closed at the end of the test."""
+    opened: list[MqttPublisher] = []
+
+    def run(url: str, **settings: Any) -> MqttPublisher:
+        broker = BrokerSettings(url=url, longest_wait_seconds=1, **settings)
+        opened.append(open_publisher(broker, "shelf-7", (), Message("mien/v1/shelf-7/up/status", b"{}", retain=True)))
+        return opened[-1]
+
+    yield run
+    for publisher in opened:
+        publisher.close(None, 1.0)
+        assert not publisher._thread.is_alive()
+
+
+def next_event(publisher: MqttPublisher) -> Event:
+    return publisher.events.get(timeout=20)
+
+
+def why_not(publisher: MqttPublisher) -> str:
+    """Why there is no connection."""
+    event = next_event(publisher)
+    assert isinstance(event, Disconnected), event
+    return event.reason
+
+
+@contextmanager
+def answering(answer: bytes, *, keep: bool = False) -> Iterator[tuple[str, list[bytes]]]:
+    """Something that is not a broker: answers each connection with these bytes; yields its address and what it was sent."""
+    heard: list[bytes] = []
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    connection.settimeout(5)
+                    heard.append(connection.recv(4096))
+                    connection.sendall(answer)
+                except OSError:
+                    return
+                if keep:
+                    held.append(connection)
+                else:
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", heard
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in held:
+        connection.close()
