@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,13 +76,12 @@ def _free_port() -> int:
 
 
 def _serve(config: str) -> None:
-    """Be the broker until standard input closes: until the process that started it is gone."""
+    """Be the broker."""
     import logging
 
     from iotcore import IotCoreBroker
 
     logging.getLogger("rumqttd").setLevel(logging.CRITICAL)  # it reports each message as an error span
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
     IotCoreBroker(config_path=config).run_forever()
 
 

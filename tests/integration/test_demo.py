@@ -58,6 +58,30 @@ def test_ctrl_c_ends_everything_that_the_demo_started(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if readable(p))
 
 
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        demo("--json"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    wait_for(lambda: list(tmp_path.glob("mien-demo-*/run/health.json")), why="the watching process is at work")
+
+    process.kill()
+    process.communicate(timeout=20)
+
+    wait_for(lambda: not working_in(tmp_path), why="the end of what the demo had started")
+
+
+def working_in(folder: Path) -> list[str]:
+    """The processes that work below a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True).is_relative_to(folder):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
 def readable(path: Path) -> bool:
     try:
         path.read_bytes()
