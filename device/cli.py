@@ -13,6 +13,7 @@ from device import settings as settings_file
 from device.errors import MienError
 from device.version import VERSION
 
+RUNTIMES = ("auto", "ai-edge-litert", "tflite-runtime")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -130,7 +131,7 @@ def settings() -> None:
 @settings.command()
 @with_settings
 def explain(file: Path | None) -> None:
-    """Say in plain words what the settings mean for the figures that are published."""
+    """Say in plain words what the settings mean."""
     from device.commands import explain
 
     click.echo(explain.explain(settings_file.load(file)))
@@ -146,7 +147,7 @@ def check(file: Path | None) -> None:
 
 @settings.command()
 def example() -> None:
-    """Print a settings file with every key, its default and its meaning."""
+    """Print a settings file with every key explained."""
     click.echo(settings_file.EXAMPLE.read_text(encoding="utf-8"), nl=False)
 
 
@@ -166,7 +167,13 @@ def contract(json_schema: bool, message: str | None) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--frames", default=200, show_default=True, type=click.IntRange(20, 100_000), help="How many frames to time.")
-@click.option("--runtime", default="auto", show_default=True, type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]))
+@click.option(
+    "--runtime",
+    default="auto",
+    show_default=True,
+    type=click.Choice(RUNTIMES),
+    help="Which to time.",
+)
 def bench(as_json: bool, frames: int, runtime: str) -> None:
     """Time the models, and what is around them."""
     from device.commands import bench

@@ -7,6 +7,7 @@ A report leaves the spool only when it is known to be stored elsewhere: by the b
 from __future__ import annotations
 
 import queue
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +48,7 @@ class Sender:
         self._session = session
         self._log = log
         self._on_the_way: dict[int, Path | None] = {}  # token → file; None for a status
+        self._backlog: deque[Path] = deque()  # what waited when the spool was last looked at; again when all of it is on its way
         self._unreadable: set[Path] = set()
         self._connected = False
         self._reason = ""
@@ -64,7 +66,7 @@ class Sender:
     @property
     def idle(self) -> bool:
         """Nothing that can be read waits, and nothing is on its way."""
-        return not self._on_the_way and self._unreadable.issuperset(self._spool.waiting())
+        return not self._on_the_way and not self._backlog and self._unreadable.issuperset(self._spool.waiting())
 
     @property
     def reason(self) -> str:
@@ -90,6 +92,7 @@ class Sender:
                 tell(f"not connected: {reason}", retry_in=round(retry_in, 1))
                 self._connected, self._reason = False, reason
                 self._on_the_way.clear()
+                self._backlog.clear()
             case Delivered(token) if token in self._on_the_way:
                 self._took(self._on_the_way.pop(token))
             case Refused(token, reason) if token in self._on_the_way:
@@ -110,17 +113,17 @@ class Sender:
             self._status_due = now + STATUS_EVERY
         if now < self._hold_until:
             return
-        due = self._spool.waiting()
+        if not self._backlog:
+            self._backlog.extend(self._spool.waiting())
         room = UNCONFIRMED - len(self._on_the_way)
         if self._settings.broker.acknowledge == "collector" and now >= self._resend_due and room > 0:
             again = [path for path in self._spool.unacknowledged() if seq_of(path) > self._acknowledged][:room]
             self._resent_to = seq_of(again[-1]) if again else 0
             self._resend_due = now + RESEND_AFTER
-            due = again + due
+            self._backlog.extendleft(reversed(again))
         not_now = self._unreadable.union(path for path in self._on_the_way.values() if path)
-        for path in due:
-            if len(self._on_the_way) >= UNCONFIRMED:
-                break
+        while self._backlog and len(self._on_the_way) < UNCONFIRMED:
+            path = self._backlog.popleft()
             if path not in not_now:
                 self._publish(path)
 
@@ -173,7 +176,8 @@ class Sender:
         self._refusal = ""
         self._log.info("delivered", seq=seq)
         if seq > self._newest_taken:
-            if missing := self._spool.missing(self._newest_taken, seq):
+            in_turn = seq == self._newest_taken + 1
+            if not in_turn and (missing := self._spool.missing(self._newest_taken, seq)):
                 self._dropped += missing
                 self._status_due = 0.0
                 self._log.warning("reports are missing from the spool: dropped because it was full, or removed", dropped=missing)
@@ -195,6 +199,7 @@ class Sender:
             self._refusal = reason
             self._log.error(f"{self.refusal}. The reports stay in the spool", seq=seq_of(path), again_in=REFUSED_WAIT)
         self._hold_until = self._clock.now() + REFUSED_WAIT
+        self._backlog.clear()  # so that this one comes first again
 
     def _acknowledge(self, payload: bytes) -> None:
         try:

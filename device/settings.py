@@ -214,7 +214,11 @@ def _explain(problem: Any, text: str, name: str) -> str:
     if problem["type"] == "string_pattern_mismatch":  # the device's name is the only one
         message = "expected a letter or digit, then letters, digits, dots, dashes and underscores, 64 at most"
     expected = message.replace("Input should be", "expected").replace("Value should have", "expected")
-    return f"{where}: {expected}" + ("" if isinstance(problem["input"], dict) else f"; found {problem['input']!r}")
+    return f"{where}: {expected}" + ("" if isinstance(problem["input"], dict) else f"; found {_without_password(problem['input'])}")
+
+
+def _without_password(value: Any) -> str:
+    return re.sub(r"//[^@/]*@", "//…@", repr(value))
 
 
 def _line(text: str, path: tuple[str, ...]) -> int:

@@ -31,7 +31,7 @@ from device.errors import SpoolBusyError, SpoolError
 Side = Literal["watch", "send"]
 NAME: Final = re.compile(r"^report-(\d{12})\.json$")
 MAX_FILE_BYTES: Final = 2 * MAX_MESSAGE_BYTES
-MAX_BAD: Final = 100  # files set aside; beyond, the oldest go
+MAX_BAD: Final = 1000  # files set aside; beyond, the oldest go
 FOLDERS: Final = ("tmp", "new", "sent", "bad")
 
 
@@ -237,7 +237,7 @@ class Spool:
 
     def _list(self, name: str) -> list[Path]:
         try:
-            return sorted((self.folder / name).iterdir())
+            return [self.folder / name / file for file in sorted(os.listdir(self.folder / name))]
         except OSError as error:
             raise SpoolError(
                 f"{self.folder / name}: cannot be listed ({error.strerror}); check the disk and its permissions"

@@ -178,7 +178,7 @@ def open_camera(address: str, options: CameraOptions) -> Camera:
     if not path.exists():
         raise CameraError(f"{path}: no such file or folder; give a video, a GIF or a folder of pictures")
     if not path.is_file():
-        raise CameraError(f"{path}: neither a file nor a folder; for a camera device write v4l2:{path}")
+        raise CameraError(f"{path}: neither a file nor a folder; give a video, a GIF or a folder of pictures")
     if not os.access(path, os.R_OK):
         raise CameraError(f"{path}: may not be read; check its permissions")
     return Video(path, options)

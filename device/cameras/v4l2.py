@@ -72,7 +72,7 @@ def _check_device(path: str) -> None:
         raise CameraError(f"{path}: no such camera ({error.strerror}); {_cameras()}") from error
     try:
         if not stat.S_ISCHR(os.fstat(handle).st_mode):
-            raise CameraError(f"{path}: not a camera but a file; to show a recording write replay:{path}")
+            raise CameraError(f"{path}: not a camera; {_cameras()} (to show a recording write replay:FILE)")
     finally:
         os.close(handle)
 

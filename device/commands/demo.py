@@ -6,7 +6,7 @@ Broker, ``watch`` and ``send`` are processes of their own, as on a device; this 
 from __future__ import annotations
 
 import json
-import re
+import os
 import signal
 import subprocess
 import sys
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from device.commands._children import child
 from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.contract import Report, dump
 from device.errors import BrokerError, MienError, OutputError, WordsError
 from device.scene import Scene
-from device.settings import CameraSettings, Settings, with_camera
+from device.settings import BrokerSettings, CameraSettings, Settings, with_camera
 from device.spool import seq_of
 from device.stop import Stop
 
@@ -112,14 +114,16 @@ def _check(options: Options) -> None:
         raise WordsError(f"--truth: only a composite scene has a known truth, not {options.camera!r}")
     if options.picture is not None and options.as_json:
         raise WordsError("--picture: there is no picture with --json; leave one of the two out")
-    if options.broker is not None and not re.fullmatch(r"mqtt://[^/\s]+/?", options.broker):
-        raise WordsError(f"--broker: expected mqtt://host:port, found {options.broker!r}")
-    for file in (options.truth, options.picture):
-        if file is not None:
-            try:
-                file.open("a").close()
-            except OSError as error:
-                raise OutputError(f"{file}: cannot be written ({error.strerror}); choose another place") from error
+    if options.broker is not None:
+        try:
+            plain = not BrokerSettings(url=options.broker).tls
+        except ValidationError:
+            plain = False
+        if not plain:
+            raise WordsError("--broker: expected mqtt://host:port, without a name and a password")
+    for file in filter(None, (options.truth, options.picture)):
+        if (file.exists() and not file.is_file()) or not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise OutputError(f"{file}: cannot be written; choose a file in a folder that is there and writable")
 
 
 def _screen(options: Options) -> Any:

@@ -68,9 +68,8 @@ class Screen:
         if self._draws or not reports:
             self._console.print(self._draw(ended=True))
         shown = [report for report in reports if report.withheld is None]
-        self._console.print(
-            f"{len(reports)} reports: {len(shown)} with figures, {len(reports) - len(shown)} withheld. No image was kept."
-        )
+        many = "1 report" if len(reports) == 1 else f"{len(reports)} reports"
+        self._console.print(f"{many}: {len(shown)} with figures, {len(reports) - len(shown)} withheld. No image was kept.")
 
     def save(self, file: Path) -> None:
         """Save the last screen as an SVG picture that loads nothing from elsewhere."""

@@ -35,7 +35,9 @@ class Outcome:
             )
         if self.connected_at is None and (self.reason.startswith("the connection ended") or not self.reason):
             return f"the connection ended before the broker answered; does it {self._likely()}?"
-        return self.reason or "the connection ended"
+        if not self.reason or self.reason.startswith("the connection ended"):
+            return "the connection ended; if it does so often, another device may use the same name: see the broker's log"
+        return self.reason
 
     def _likely(self) -> str:
         if not self._settings.tls:

@@ -575,3 +575,22 @@ def test_once_gives_a_broker_that_is_not_there_some_seconds_and_ends_with_the_re
 
     with pytest.raises(BrokerError, match=r"nobody there\. Nothing was lost: the reports are in .*spool"):
         send_once(Opened(Delivered, Disconnected("nobody there", 1.0)))
+
+
+def test_a_long_backlog_is_listed_a_few_times_and_not_for_every_report(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = bench(10 * UNCONFIRMED)
+    listings: list[int] = []
+    waiting = b.spool.waiting
+
+    def counted() -> list[Path]:
+        listings.append(len(listings))
+        return waiting()
+
+    monkeypatch.setattr(b.spool, "waiting", counted)
+
+    b.happens(Connected())
+    while b.held("new"):
+        b.took(*(seq for seq in b.held("new") if seq in b.published))
+
+    assert b.published == list(range(1, 10 * UNCONFIRMED + 1))
+    assert len(listings) <= 5
