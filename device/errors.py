@@ -19,13 +19,11 @@ code  name in sysexits.h     meaning
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class MienError(Exception):
     """Base of every error that a user may see."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class WordsError(MienError):

@@ -206,7 +206,8 @@ def main() -> None:
                 made = mean_face(rows, label, find_faces)
                 save(args.out / f"{name}.png", made.image)
                 print(f"{name:10} mean of {made.faces:4} faces, each with at least {made.agreement:.0%} of the taggers", flush=True)
-        read = EmotionNet(manifest.file("emotion"), temperature=manifest["emotion"].temperature)
+        point = manifest["emotion"].point("count")  # as the device reads
+        read = EmotionNet(manifest.file("emotion"), temperature=point.temperature, offsets=point.offsets)
         print(table(args.out, find_faces, read))
         if args.picture:
             scene = Scene(PICTURE[0])

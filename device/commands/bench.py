@@ -71,14 +71,7 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
     for number in range(-WARM_UP, frames):
         picture = pictures[number % len(pictures)]
         frame = Frame(picture.copy(), number * 0.2)
-        began = time.perf_counter()
-        seen = observe(lambda frame=frame: frame, nets.face, nets.emotion)  # type: ignore[misc]
-        while windows.due(seen.taken_at):
-            tracks.close_window()
-        windows.frame(seen.taken_at)
-        tracks.see(seen)
-        took = time.perf_counter() - began
-        faces = len(seen.sightings)
+        took, faces = _timed(_process, frame, nets, tracks, windows)
         face_invoke, _ = _timed(nets.face.model.invoke)
         emotion_invoke = statistics.median(_timed(nets.emotion.model.invoke)[0] for _ in range(max(1, faces)))
         if number < 0:
@@ -98,6 +91,16 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
         "faces_per_frame": round(statistics.mean(faces_seen), 1),
         "stages": {name: round(1000 * statistics.median(times), 4) for name, times in stages.items() if times},
     }
+
+
+def _process(frame: Frame, nets: Nets, tracks: Tracks, windows: Windows) -> int:
+    """All that ``watch`` does with one frame; returns how many faces were in it."""
+    seen = observe(lambda: frame, nets.face, nets.emotion)
+    while windows.due(seen.taken_at):
+        tracks.close_window()
+    windows.frame(seen.taken_at)
+    tracks.see(seen)
+    return len(seen.sightings)
 
 
 def _stages(stages: dict[str, list[float]], nets: Nets, picture: Pixels) -> None:

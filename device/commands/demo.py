@@ -53,7 +53,7 @@ class DemoError(MienError):
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.exit_code = code  # type: ignore[misc]  # the failed process's own code
+        self.exit_code = code  # the failed process's own
 
 
 def run(options: Options) -> int:

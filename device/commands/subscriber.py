@@ -1,4 +1,4 @@
-"""Listens to one device's reports: the fleet's side of the demo and of ``doctor``."""
+"""Listens to one device's reports: the fleet's side of the demo."""
 
 from __future__ import annotations
 

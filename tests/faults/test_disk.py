@@ -91,15 +91,18 @@ def test_a_disk_that_stays_full_costs_the_oldest_reports_and_not_the_memory(tmp_
     assert [entry["seq"] for entry in entries if entry["event"] == "report"] == [3, 4]
 
 
+def watch_on_a_full_disk(device: Device, namespace: tuple[str, ...], start: Callable[..., Process]) -> Process:
+    """The real watching process, on a real disk of 2 MB that is full at first."""
+    disk = device.write().folder / "spool"
+    disk.mkdir()
+    return start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
+
+
 def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
     device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
 ) -> None:
-    """The real watching process, on a real disk of 2 MB that is full at first."""
-    device.write()
-    disk = device.folder / "spool"
-    disk.mkdir()
-    watch = start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
-    inside = Path(f"/proc/{watch.process.pid}/root{disk}")
+    watch = watch_on_a_full_disk(device, namespace, start)
+    inside = Path(f"/proc/{watch.process.pid}/root{device.folder}/spool")
 
     wait_for(lambda: len(watch.events("error")) >= 3, why="the complaints")
     assert not list((inside / "new").iterdir())
@@ -121,10 +124,7 @@ def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
 def test_reports_that_never_found_room_are_said_to_be_lost_when_watching_stops(
     device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
 ) -> None:
-    device.write()
-    disk = device.folder / "spool"
-    disk.mkdir()
-    watch = start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
+    watch = watch_on_a_full_disk(device, namespace, start)
     wait_for(lambda: watch.events("error"), why="the first complaint")
 
     ended = watch.end()
