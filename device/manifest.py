@@ -35,8 +35,51 @@ class Points(BaseModel):
     count: Point  # what the device counts with, so that the shares of many faces come out right
 
 
+class Shapes(BaseModel):
+    """Of a model's tensors, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+
+
+class Numbers(BaseModel):
+    """How the numbers of one tensor are held: ``real = scale · (stored - zero_point)``; a scale of 0: as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dtype: str
+    scale: Annotated[float, Field(ge=0)] = 0.0
+    zero_point: int = 0
+
+
+class Quantization(BaseModel):
+    """How the numbers of a model's tensors are held, and how most of its weights are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: tuple[Numbers, ...]
+    outputs: tuple[Numbers, ...]
+    weights: str  # for example "int8 per channel"
+
+
+class Exported(BaseModel):
+    """What int8 has cost: accuracy on held-out rows before and after, as ``models.export`` measured it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: Annotated[int, Field(ge=1)]
+    accuracy_float: Annotated[float, Field(ge=0, le=1)]
+    accuracy_int8: Annotated[float, Field(ge=0, le=1)]
+
+
 class Entry(BaseModel):
-    """One model: its file, its hash, where it comes from, and how sure it may be."""
+    """One model: its file, its hash, where it comes from, and how sure it may be.
+
+    ``models.release`` reads shapes and quantization from the file. They are for people and other programs: what the device accepts
+    stands in ``device.nets``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +87,9 @@ class Entry(BaseModel):
     sha256: Sha256
     source: str
     licence: str
+    shapes: Shapes | None = None
+    quantization: Quantization | None = None
+    exported: Exported | None = None
     temperature: Annotated[float, Field(gt=0)] = 1.0
     points: Points | None = None
     confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] | None = None  # at point count: rows true, last column unknown

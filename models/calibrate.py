@@ -151,7 +151,7 @@ def calibrate(path: Path, folder: Path) -> str:
     Raises:
         DataError, ModelError: A file is missing, damaged or of another format.
     """
-    held, others = split(scored(data.load(path)))
+    held, others = split(scored(data.load(path), path))
     manifest = read_manifest(folder)
     faces = data.find_faces(held.images, FaceNet(manifest.file(face.NAME)))
     probabilities, labels = read_all(EmotionNet(manifest.file(emotion.NAME)), held, faces), data.majority(held.votes)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from device.contract import EMOTIONS
+from device.manifest import read_manifest
 from device.nets import emotion
 from device.nets.face import FaceNet
 from device.types import Face, Frame, Point
@@ -20,6 +24,12 @@ from models.progress import track
 
 SIDE: Final = 48  # of a FER+ image
 PADDING: Final = 36  # grey border around it for the detector: found to detect the most (models/RUNS.md)
+
+# What NumPy and zipfile raise for files that are damaged, or that claim to hold more than any memory.
+UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, MemoryError, RuntimeError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+)
 
 
 class DataError(Exception):
@@ -48,22 +58,35 @@ def load(path: Path) -> Rows:
         DataError: It is missing, not such a file, or an array has the wrong type or shape.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            images, votes, names = file["images"], file["votes"], file["names"]
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            images, votes, names = (_array(archive, name) for name in ("images", "votes", "names"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the path of a FER+ .npz") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; give the path of a FER+ .npz") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a FER+ .npz with images, votes and names ({reason})") from error
     n = images.shape[0] if images.ndim else 0
     for name, array, dtype, shape in (("images", images, np.uint8, (n, SIDE, SIDE)), ("votes", votes, np.uint8, (n, 10))):
         if array.dtype != dtype or array.shape != shape:
-            raise DataError(f"{path}: {name} is {array.dtype}{list(array.shape)}, expected {np.dtype(dtype)}{list(shape)}")
+            advice = f"; scale each picture to {SIDE} x {SIDE}, grey" if name == "images" and array.shape[1:] != shape[1:] else ""
+            raise DataError(f"{path}: {name} is {array.dtype}{list(array.shape)}, expected {np.dtype(dtype)}{list(shape)}{advice}")
     if names.dtype.kind != "U" or names.shape != (n,):
         raise DataError(f"{path}: names is {names.dtype}{list(names.shape)}, expected text, one for each of the {n} images")
+    if not n:
+        raise DataError(f"{path}: it holds no rows; give a file with images, votes and names")
     return Rows(images, votes, names)
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """One array of a ``.npz``, never unpickled."""
+    try:
+        member = archive.open(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"it has no array {name!r}") from None
+    with member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def majority(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -143,3 +166,22 @@ def align(images: npt.NDArray[np.uint8], detector: FaceNet) -> npt.NDArray[np.fl
     """
     faces = [face or whole_image() for face in find_faces(images, detector)]
     return np.array([emotion.crop_matrix(face, SIDE, SIDE) for face in faces]).reshape(-1, 2, 3)
+
+
+def to_train(path: Path, cache: Path) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """The rows to learn from, the held-out tenth among them, and how the device would cut each.
+
+    Args:
+        path: ``ferplus-train.npz``.
+        cache: Where the cuts are kept for the next time (``.npy``); looking for all faces takes minutes.
+
+    Raises:
+        DataError: The data file is missing or damaged.
+    """
+    rows = load(path)
+    rows = rows[(majority(rows.votes) >= 0) | expressive(rows.votes)]
+    if cache.exists() and len(kept := np.load(cache)) == len(rows):
+        return rows, kept
+    matrices = align(rows.images, FaceNet(read_manifest().file("face")))
+    np.save(cache, matrices)
+    return rows, matrices

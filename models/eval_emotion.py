@@ -41,15 +41,16 @@ def pick(path: Path | None, name: PointName) -> tuple[ModelFile, Point]:
     return ModelFile(path, sha256), known[0] if known else Point()
 
 
-def scored(rows: Rows) -> Rows:
-    """The rows that have a label under the protocol.
+def scored(rows: Rows, path: Path | None = None) -> Rows:
+    """The rows that have a label under the protocol; ``path`` is for the error.
 
     Raises:
         DataError: None has.
     """
     kept = rows[data.majority(rows.votes) >= 0]
     if not len(kept):
-        raise DataError("no row has a majority label; see the protocol in models/README.md")
+        where = f"{path}: " if path else ""
+        raise DataError(f"{where}no row has a majority label; see the protocol in models/README.md")
     return kept
 
 
@@ -86,11 +87,13 @@ def evaluate(path: Path, model: Path | None, name: PointName = "single", kind: K
     Raises:
         DataError, ModelError: A file is missing, damaged or of another format.
     """
-    rows = scored(data.load(path))
+    rows = scored(data.load(path), path)
     file, point = pick(model, name)
     net = EmotionNet(file, temperature=point.temperature, offsets=point.offsets)
     labels = data.majority(rows.votes)
     probabilities, aligned = read_rows(rows, net, kind)
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"{file.path}: it answers with values that are not numbers; train or convert it anew")
     matrix = measures.confusion(probabilities, labels)
     recall = dict(zip(EMOTIONS, measures.recalls(matrix), strict=True))
     present = [value for value in recall.values() if value is not None]

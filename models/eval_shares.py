@@ -26,6 +26,7 @@ from models.progress import track
 from provisioning.shares import correct
 
 LEFT_OUT: Final = "contempt"  # too rare in any data to draw samples from
+MOST: Final = 1_000_000  # faces in a sample, and samples
 
 
 def sample(
@@ -64,6 +65,17 @@ def measure(cells: Labels, labels: Labels, confusion: npt.ArrayLike, size: int, 
     return {"mae_counted": counted.mean(), "mae_corrected": corrected.mean(), "coverage_90": covered.mean()}
 
 
+def need_every_emotion(labels: Labels, path: Path) -> None:
+    """Samples can be drawn only when each emotion but contempt occurs.
+
+    Raises:
+        DataError: One does not.
+    """
+    missing = [name for k, name in enumerate(EMOTIONS) if name != LEFT_OUT and not (labels == k).any()]
+    if missing:
+        raise DataError(f"{path}: no row is labelled {missing[0]}; samples need every emotion but {LEFT_OUT}")
+
+
 def evaluate(path: Path, size: int, samples: int, seed: int, kind: Kind | None = None) -> dict[str, Any]:
     """Measure the shares that the shipped model leads to, on a ``.npz`` in the format of FER+.
 
@@ -73,11 +85,11 @@ def evaluate(path: Path, size: int, samples: int, seed: int, kind: Kind | None =
     for name, number, least in (("--size", size, 1), ("--samples", samples, 1), ("--seed", seed, 0)):
         if number < least:
             raise DataError(f"{name} {number}: expected at least {least}")
-    rows = scored(data.load(path))
+        if name != "--seed" and number > MOST:
+            raise DataError(f"{name} {number}: expected at most {MOST}")
+    rows = scored(data.load(path), path)
     labels = data.majority(rows.votes)
-    missing = [name for k, name in enumerate(EMOTIONS) if name != LEFT_OUT and not (labels == k).any()]
-    if missing:
-        raise DataError(f"{path}: no row is labelled {missing[0]}; samples need every emotion but {LEFT_OUT}")
+    need_every_emotion(labels, path)
     manifest = read_manifest()
     entry, point = manifest[emotion.NAME], manifest[emotion.NAME].point("count")
     if entry.confusion is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,17 @@ Labels = npt.NDArray[np.int64]  # [N]
 BINS: Final = 15
 LEAST: Final = 1e-12  # a probability is never taken as 0
 TEMPERATURES: Final = (0.2, 5.0)
+NORMAL_95: Final = 1.959964  # standard deviations on either side that hold 95 % of a normal distribution
+REDRAWN: Final = 10_000  # how often a matrix is drawn anew for an interval
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Confidence against accuracy in equal bins of confidence; NaN in bins without rows."""
+
+    rows: npt.NDArray[np.int64]  # [bins]
+    confidence: npt.NDArray[np.float64]  # [bins], mean of the highest probabilities
+    accuracy: npt.NDArray[np.float64]  # [bins]
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:
@@ -32,11 +44,50 @@ def recalls(matrix: npt.NDArray[np.int64]) -> list[float | None]:
 
 def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
     """Expected calibration error (Guo et al. 2017, arXiv 1706.04599): how far confidence is from accuracy, over equal bins."""
+    found = reliability(probabilities, labels, bins)
+    return float(np.nansum(found.rows * np.abs(found.accuracy - found.confidence)) / len(labels))
+
+
+def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> Reliability:
+    """How often the model is right, by how sure it is; a bin holds its upper edge."""
     sure = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     which = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(which, weights=right - sure, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    rows = np.bincount(which, minlength=bins)
+    sums = [np.bincount(which, weights=values, minlength=bins) for values in (sure, right)]
+    confidence, accurate = (np.where(rows, total / np.maximum(rows, 1), np.nan) for total in sums)
+    return Reliability(rows, confidence, accurate)
+
+
+def wilson(hits: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927): honest also for few rows and at 0 and 1. Without rows it says nothing: 0 to 1."""
+    if not rows:
+        return 0.0, 1.0
+    share, square = hits / rows, NORMAL_95**2 / rows
+    middle = (share + square / 2) / (1 + square)
+    half = NORMAL_95 * float(np.sqrt(share * (1 - share) / rows + square / (4 * rows))) / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def macro_recall(matrix: npt.NDArray[np.int64], leave_out: int | None = None) -> float:
+    """Mean of the recalls of the classes that have rows, but one; NaN when there is none."""
+    shares = [share for k, share in enumerate(recalls(matrix)) if share is not None and k != leave_out]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def macro_interval(matrix: npt.NDArray[np.int64], leave_out: int | None = None, seed: int = 1) -> tuple[float, float]:
+    """The 95 % interval of ``macro_recall``: recalls drawn from their Beta posteriors under Jeffreys' prior.
+
+    A bootstrap of the rows would say that a class that is never recognised cannot be.
+    """
+    rng = np.random.default_rng(seed)
+    rows, hits = matrix.sum(axis=1), matrix.diagonal()
+    used = [k for k in range(len(matrix)) if rows[k] and k != leave_out]
+    if not used:
+        return 0.0, 1.0
+    drawn = [rng.beta(hits[k] + 0.5, rows[k] - hits[k] + 0.5, REDRAWN) for k in used]
+    low, high = np.percentile(np.mean(drawn, axis=0), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def accuracy_of_surest(probabilities: Probabilities, labels: Labels, share: float = 0.85) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -115,7 +116,11 @@ def test_a_single_array_is_not_such_a_file(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"images": np.zeros((3, 48, 48), np.float32)}, r"images is float32\[3, 48, 48\], expected uint8\[3, 48, 48\]"),
-        ({"images": np.zeros((3, 64, 64), np.uint8)}, r"images is uint8\[3, 64, 64\]"),
+        ({"images": np.zeros((3, 64, 64), np.uint8)}, r"images is uint8\[3, 64, 64\], .*; scale each picture to 48 x 48, grey"),
+        (
+            {"images": np.zeros((3, 48, 48, 3), np.uint8)},
+            r"images is uint8\[3, 48, 48, 3\], .*; scale each picture to 48 x 48, grey",
+        ),
         ({"images": np.uint8(0)}, "images is uint8"),
         ({"votes": np.zeros((2, 10), np.uint8)}, r"votes is uint8\[2, 10\], expected uint8\[3, 10\]"),
         ({"votes": np.zeros((3, 8), np.uint8)}, r"votes is uint8\[3, 8\]"),
@@ -131,6 +136,37 @@ def test_an_array_of_the_wrong_form_is_named_with_what_was_expected(
 
     with pytest.raises(DataError, match=message):
         data.load(path)
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "none.npz", images=np.zeros((0, 48, 48), np.uint8), votes=np.zeros((0, 10), np.uint8), names=np.zeros(0, "U1")
+    )
+
+    with pytest.raises(DataError, match="it holds no rows"):
+        data.load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 48, 48), }",  # two petabytes
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': ((((((",
+        b"not a dictionary at all",
+        b"",
+    ],
+)
+def test_an_array_whose_header_is_damaged_or_boasts_is_refused_in_one_line(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "odd.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("images", "votes", "names"):
+            array = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + bytes(100)
+            archive.writestr(f"{name}.npy", array if header else b"no array")
+
+    with pytest.raises(DataError, match="not a FER") as error:
+        data.load(path)
+
+    assert "\n" not in str(error.value)
 
 
 def test_an_image_without_a_face_is_taken_whole() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from device.contract import EMOTIONS
 from device.manifest import FOLDER
 from device.types import Face
-from models import eval_faces, eval_shares, framing, measures
+from models import eval_faces, eval_shares, framing, graph, measures
 from models.data import DataError
 from models.degrade import KINDS
 from models.evaluate import main
@@ -25,6 +26,15 @@ POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.5, 0.6), (0.3, 0.45), (0.7, 0.4
 
 def composite(name: str, size: int) -> np.ndarray:
     return cv2.resize(cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def with_a_bias_of_nan(content: bytes) -> bytes:
+    """A network whose last layer, a float one, answers with what is not a number."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    last = next(step for name, step in graph.parse(content).named if name == "FULLY_CONNECTED")
+    bias = bytes(model.buffers[model.subgraphs[0].tensors[last.inputs[2]].buffer].data)
+    assert content.count(bias) == 1
+    return content.replace(bias, np.full(len(EMOTIONS), np.nan, np.float32).tobytes())
 
 
 @pytest.fixture
@@ -228,7 +238,7 @@ def test_without_json_a_person_reads_a_table(
         (["emotion", "--data", "other.txt"], "other.txt: not a FER"),
         (["emotion", "--data", "crops.npz", "--model", "absent.tflite"], "absent.tflite: cannot read the model"),
         (["emotion", "--data", "crops.npz", "--model", "other.txt"], "other.txt: .*cannot run this model"),
-        (["emotion", "--data", "undecided.npz"], "no row has a majority label"),
+        (["emotion", "--data", "undecided.npz"], "undecided.npz: no row has a majority label"),
         (["clips", "--clips", "absent"], "absent: no such folder"),
         (["clips", "--clips", "empty"], "empty: no video in it"),
         (["clips", "--clips", "broken"], "broken.gif"),
@@ -252,6 +262,9 @@ def test_without_json_a_person_reads_a_table(
         (["shares", "--data", "absent.npz"], "absent.npz: no such file"),
         (["shares", "--data", "crops.npz"], "crops.npz: no row is labelled sadness"),
         (["shares", "--data", "crops.npz", "--size", "0"], "--size 0: expected at least 1"),
+        (["shares", "--data", "crops.npz", "--samples", "99999999999"], "--samples 99999999999: expected at most 1000000"),
+        (["emotion", "--data", "crops.npz", "--model", "nan.tflite"], "nan.tflite: it answers with values that are not numbers"),
+        (["emotion", "--data", "crops.npz", "--model", "half.tflite"], "half.tflite: .*cannot run this model"),
         (["shares", "--data", "crops.npz", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],
 )
@@ -271,6 +284,9 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
     tables = {"bored": "path,emotion\na.png,anger\nb.png,bored\n", "empty": "path,emotion\n", "good": "path,emotion\na.png,fear\n"}
     for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text)
+    shipped = (FOLDER / "emotion.tflite").read_bytes()
+    (folder / "half.tflite").write_bytes(shipped[: len(shipped) // 2])
+    (folder / "nan.tflite").write_bytes(with_a_bias_of_nan(shipped))
     np.savez(
         folder / "undecided.npz", images=np.zeros((1, 48, 48), np.uint8), votes=np.ones((1, 10), np.uint8), names=np.array(["a"])
     )

@@ -77,3 +77,46 @@ def test_offsets_are_added_to_the_logits_after_the_temperature() -> None:
     even = np.array([[0.5, 0.5]])
 
     assert measures.tempered(even, 2.0, np.log([3.0, 1.0])).tolist() == [pytest.approx([0.75, 0.25])]
+
+
+def test_the_interval_of_a_share_is_that_of_wilson() -> None:
+    """Values from Newcombe 1998 (Statistics in Medicine 17, 857), method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
+    found = [measures.wilson(hits, rows) for hits, rows in ((81, 263), (15, 148), (0, 20), (1, 29))]
+
+    expected = [(0.2553, 0.3662), (0.0624, 0.1605), (0.0, 0.1611), (0.0061, 0.1718)]
+    assert found == [pytest.approx(ends, abs=5e-5) for ends in expected]
+
+
+def test_the_interval_of_a_share_of_nothing_is_everything() -> None:
+    assert measures.wilson(0, 0) == (0.0, 1.0)
+    assert measures.wilson(5, 5)[1] == 1.0
+
+
+def test_each_bin_of_confidence_has_its_rows_and_their_accuracy() -> None:
+    found = measures.reliability(SURE, LABELS, bins=2)
+
+    assert found.rows.tolist() == [0, 4]
+    assert np.isnan(found.accuracy[0])
+    assert found.accuracy[1] == 0.75
+    assert found.confidence[1] == pytest.approx((0.9 + 0.8 + 0.7 + 0.6) / 4)
+
+
+def test_macro_recall_is_the_mean_over_the_classes_that_have_rows() -> None:
+    matrix = np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
+
+    assert measures.macro_recall(matrix) == pytest.approx((0.75 + 0.5) / 2)
+    assert measures.macro_recall(matrix, leave_out=0) == 0.5
+
+
+def test_the_interval_of_macro_recall_holds_it_and_narrows_with_more_rows() -> None:
+    few = np.array([[6, 4], [3, 7]])
+
+    wide, narrow = measures.macro_interval(few), measures.macro_interval(100 * few)
+
+    assert wide[0] < narrow[0] < 0.65 < narrow[1] < wide[1]
+
+
+def test_a_class_that_is_never_recognised_still_widens_the_interval_of_macro_recall() -> None:
+    low, high = measures.macro_interval(np.array([[5, 0], [3, 0]]))
+
+    assert high - low > 0.1

@@ -1,0 +1,79 @@
+"""The training on a handful of rows: it runs, is cut off, goes on, and teaches. Needs the extra [train]."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.timeout(300)  # two cores that others use too
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra [train]); the training cannot run")
+
+from models import data, nets, teach, train  # noqa: E402 (after the question whether PyTorch is there)
+from models.data import DataError  # noqa: E402
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Faces of two emotions, drawn: a light bar above for one, below for the other."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(60, 120, (300, 48, 48), dtype=np.uint8)
+    votes = np.zeros((300, 10), np.uint8)
+    for n in range(300):
+        images[n, 6 : 16 if n % 2 else 4] = 230
+        images[n, 4 if n % 2 else 32 : 44] += 40
+        votes[n, n % 2] = 10
+    np.savez(tmp_path / "rows.npz", images=images, votes=votes, names=[f"fer{n:07}.png" for n in range(300)])
+    return tmp_path / "rows.npz"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
+    return train.main()
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_that_is_cut_off_goes_on_with_the_next_epoch(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 2, "--batch", 32) == 0
+
+    assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 3, "--batch", 32, "--resume") == 0
+
+    assert [line["epoch"] for line in log(out)] == [1, 2, 3]
+    assert isinstance(nets.load(out / "best.pt", "small"), nets.Net)
+
+
+def test_a_pupil_learns_what_its_teacher_says(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, views = tmp_path / "run", tmp_path / "views"
+    assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 1, "--batch", 32) == 0
+    monkeypatch.setattr(
+        sys, "argv", ["teach", "--data", str(rows), "--teachers", str(out / "best.pt"), "--views", "2", "--out", str(views)]
+    )
+    assert teach.main() == 0
+    learned = int((~data.held_out(data.load(rows).names)).sum())
+    assert teach.read(views, learned).images.shape == (2, learned, 48, 48)
+
+    assert run(monkeypatch, "--data", rows, "--out", tmp_path / "pupil", "--views", views, "--epochs", 1, "--batch", 32) == 0
+
+    assert log(tmp_path / "pupil")[0]["loss"] > 0
+
+
+def test_views_of_other_rows_are_refused(tmp_path: Path) -> None:
+    np.savez(teach.path_of(tmp_path, 0), images=np.zeros((3, 48, 48), np.uint8), answers=np.zeros((3, 8), np.float16))
+
+    with pytest.raises(DataError, match="views of 3 rows, not 4"):
+        teach.read(tmp_path, 4)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"no")
+
+    with pytest.raises(DataError, match=r"best\.pt: not a checkpoint"):
+        nets.load(tmp_path / "best.pt")
