@@ -5,11 +5,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench test-system lock clean
+.PHONY: help demo test check bench bench-peers train test-system lock clean
 
 CAMERA ?= composite
 BROKER ?=
 SECONDS_TO_WATCH ?= 60
+DATA ?= ../shared/data
+JSON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	command -v $$p >/dev/null && $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
@@ -64,6 +66,16 @@ test-system: $(VENV)/dev
 
 bench: $(VENV)/demo
 	@$(BIN)/mien bench
+
+# mien next to what people would pick instead, which pip and npm put into build/.peers; docs/peers.md.
+bench-peers: $(VENV)/demo
+	@$(BIN)/python -m models.peers --data "$(DATA)" $(if $(JSON),--json)
+
+# Make the emotion network again: hours. DATA is a folder with ferplus-train.npz and ferplus-valid.npz; runs are kept in RUNS.
+RUNS ?= runs
+train: $(VENV)/made
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@$(BIN)/python -m models.recipe --data "$(DATA)" --out "$(RUNS)"
 
 # Resolve the dependencies of pyproject.toml again, for every Python and processor at once.
 lock: $(VENV)/dev

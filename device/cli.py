@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,11 @@ def watch(file: Path | None, camera: str | None) -> None:
     """
     from device import log
     from device.clock import this_boot
+    from device.process import protect
     from device.stop import Stop
     from device.watch import watch
 
+    protect(pixels=True)
     settings = settings_file.load(file)
     if camera is not None:
         settings = settings_file.with_camera(settings, camera)
@@ -78,12 +81,14 @@ def send(file: Path | None, once: bool) -> None:
 
     Runs until it is told to stop. While the broker cannot be reached the reports wait in the spool.
     """
-    from device import log
+    from device import identity, log
     from device.clock import this_boot
+    from device.process import protect
     from device.send import send
     from device.stop import Stop
 
-    settings = settings_file.load(file)
+    protect(pixels=False)
+    settings = identity.named(settings_file.load(file))
     send(settings, this_boot(), log.set_up("send", settings.log_level), Stop().on_signals(), once=once)
 
 
@@ -119,8 +124,22 @@ def doctor(file: Path | None, as_json: bool) -> None:
     Camera, models, runtime, clock, disk and broker, one line each. Ends with 1 when anything is wrong.
     """
     from device.commands import doctor
+    from device.process import protect
 
-    sys.exit(doctor.run(file, as_json=as_json))
+    sys.exit(doctor.run(file, protect(pixels=True), as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the claims as JSON.")
+@click.option("--frames", default=130, show_default=True, type=click.IntRange(39, 100_000), help="How many pictures to search for.")
+def prove(as_json: bool, frames: int) -> None:
+    """Prove on this machine that no picture stays or leaves.
+
+    One line per claim with its evidence. Ends with 1 when one is wrong or could not be tried; most need root, and strace.
+    """
+    from device.commands import prove
+
+    sys.exit(prove.run(frames, as_json=as_json))
 
 
 @main.group()
@@ -152,16 +171,68 @@ def example() -> None:
 
 
 @main.command()
+@with_settings
+@click.option("--format", "kind", default="text", show_default=True, type=click.Choice(("html", "text")), help="html is to print.")
+@click.option("--language", type=click.Choice(("en", "de", "ru")), help="Instead of the one in the settings.")
+@click.option("--out", type=FILE, metavar="FILE", help="Write it there instead of to the terminal.")
+def notice(file: Path | None, kind: Any, language: Any, out: Path | None) -> None:
+    """Make the notice for the people in view, from the settings in force.
+
+    As HTML it has a QR code and the cards, on A4 pages fit to print.
+    """
+    from device.commands import notice
+
+    click.echo(notice.run(settings_file.load(file), kind, language, out), nl=False)
+
+
+@main.command()
+@with_settings
+@click.option("--seconds", type=click.IntRange(0, 86_400), help="How long; 0 ends a pause.  [default: consent.pause_seconds]")
+def pause(file: Path | None, seconds: int | None) -> None:
+    """Pause the watching process on this device: it closes the camera within a second."""
+    from device import inbox
+    from device.contract import PauseCommand
+
+    settings = settings_file.load(file)
+    wanted = settings.consent.pause_seconds if seconds is None else seconds
+    inbox.put(settings.inbox_folder, PauseCommand(command="pause", seconds=wanted))
+
+
+@main.command()
+@with_settings
+@click.option("--claim", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Of the claim's files.")
+@click.option("--serial", metavar="SERIAL", help="This box's serial, as on the fleet's list.  [default: the board's own]")
+def enroll(file: Path | None, folder: Path | None, serial: str | None) -> None:
+    """Get this device's own identity from its fleet, with the claim of its batch.
+
+    \b
+    The key is made here and never leaves. The identity goes to broker.certificate_file and
+    broker.key_file. It may be stopped and started at any time. The claim is looked for in
+    systemd's credentials, then in /etc/mien/claim.
+    """  # noqa: D301 (click wants a real backspace)
+    from device import log
+    from device.commands import enroll
+    from device.stop import Stop
+
+    settings = settings_file.load(file)
+    claim = folder or Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/etc/mien/claim")
+    name = enroll.run(settings, claim, serial, log.set_up("enroll", settings.log_level), Stop().on_signals())
+    if name is None:
+        sys.exit(75)
+    click.echo(f"enrolled as {name}")
+
+
+@main.command()
 @click.option("--json-schema", is_flag=True, required=True, help="Print JSON Schema (2020-12).")
 @click.option("--message", metavar="TOPIC", help="Only this message, such as up/report.")
 def contract(json_schema: bool, message: str | None) -> None:
     """Print the messages shared with the fleet."""
-    from device import contract
+    from device import contract, contract_schema
 
     del json_schema
     if message is not None and message not in contract.MESSAGES:
         raise click.BadParameter(f"there is no {message!r}; choose one of {', '.join(contract.MESSAGES)}", param_hint="--message")
-    click.echo(json.dumps(contract.json_schema(message), indent=2))
+    click.echo(json.dumps(contract_schema.json_schema(message), indent=2))
 
 
 @main.command()
@@ -174,11 +245,29 @@ def contract(json_schema: bool, message: str | None) -> None:
     type=click.Choice(RUNTIMES),
     help="Which to time.",
 )
-def bench(as_json: bool, frames: int, runtime: str) -> None:
-    """Time the models, and what is around them."""
-    from device.commands import bench
+@click.option("--choose", is_flag=True, help="Compare detectors and forms, and name the fastest form that is no worse.")
+@click.option("--write", is_flag=True, help='With --choose: keep the choice, for form = "auto".')
+@click.option("--settings", "file", type=FILE, metavar="FILE", help="With --choose: whose detector, tiles and state folder.")
+def bench(*, as_json: bool, frames: int, runtime: str, choose: bool, write: bool, file: Path | None) -> None:
+    """Time the models, and what is around them.
 
-    click.echo(bench.run(frames, runtime, as_json=as_json))
+    With --choose, find the form of the face detector that is fastest on this device. It uses the settings file if there is one.
+    """
+    from device.commands import bench
+    from device.commands import choose as choosing
+    from device.process import protect
+
+    protect(pixels=True)  # which costs time, too
+    if not choose:
+        if write or file:
+            raise click.UsageError("--write and --settings go with --choose")
+        click.echo(bench.run(frames, runtime, as_json=as_json))
+        return
+    there = file is not None or settings_file.SYSTEM_FILE.exists()
+    settings = settings_file.load(file) if there else settings_file.Settings()
+    if runtime != "auto":
+        settings = settings_file.with_models(settings, runtime=runtime)
+    click.echo(choosing.run(settings, frames, write=write, as_json=as_json))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ open (unknown fields are ignored), so that an older device understands a newer f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, get_args
+from fractions import Fraction
+from typing import Annotated, Final, Literal, get_args
 from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
@@ -23,6 +25,7 @@ Cell = Literal[Emotion, "unknown"]
 CELLS: Final[tuple[Cell, ...]] = (*EMOTIONS, "unknown")
 
 Withheld = Literal["k", "budget", "policy", "paused"]
+Noise = Literal["discrete-laplace", "off"]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{12,64}$")]
 Utc = Annotated[AwareDatetime, PlainSerializer(lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str)]
@@ -51,7 +54,7 @@ class Span(Up):
 
 
 class EmotionCounts(Up):
-    """People per emotion; ``null`` where the cell is suppressed."""
+    """People per emotion; ``null`` where the cell is suppressed. With noise, a cell may be negative: whoever shows it clamps it."""
 
     neutral: int | None
     happiness: int | None
@@ -64,19 +67,67 @@ class EmotionCounts(Up):
     unknown: int | None = Field(description="People whose emotion the model could not tell.")
 
 
-class Groups(Up):
-    """What is counted, each group over the same people."""
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one track may change in a group in one window, which is what noise has to hide.
 
-    emotion: EmotionCounts
+    Attributes:
+        per_track: By how much all the cells together differ with and without the track (L1 sensitivity).
+        share: The group's part of the window's ε, 0 to 1.
+        instead_of: A group in which no track counts that counts here: both have their ε from the same share.
+    """
+
+    per_track: int
+    share: Fraction
+    instead_of: str | None = None
+
+
+class Groups(Up):
+    """What is counted, each group over the same people. Each declares its ``Contribution``: see ``contributions``.
+
+    ``emotion`` is null where the policy permits no more than to count people. ``opted_out`` is about others than ``people``.
+    """
+
+    emotion: Annotated[EmotionCounts | None, Contribution(per_track=1, share=Fraction(1))]  # a track adds 1 to exactly one cell
+    opted_out: Annotated[
+        int | None,
+        Contribution(per_track=1, share=Fraction(1), instead_of="emotion"),  # whoever objects is in no cell of emotion
+        Field(description="People left out because of a no-thanks card; null where the figure is suppressed."),
+    ]
+
+
+def contributions(groups: type[BaseModel] = Groups) -> dict[str, Contribution]:
+    """What each group declares; noise is made from this, so a group that declares nothing cannot be published.
+
+    Raises:
+        ValueError: A group declares nothing or nonsense, or the shares of all together are more than the window's ε.
+    """
+    declared: dict[str, Contribution] = {}
+    for name, field in groups.model_fields.items():
+        found = [one for one in field.metadata if isinstance(one, Contribution)]
+        if len(found) != 1 or found[0].per_track < 1 or found[0].share <= 0:
+            raise ValueError(f"group {name}: expected one Contribution, with per_track >= 1 and share > 0; found {found}")
+        declared[name] = found[0]
+    for name, one in declared.items():
+        other = declared.get(one.instead_of) if one.instead_of else None
+        if one.instead_of and (other is None or other.instead_of or other.share < one.share):
+            raise ValueError(f"group {name}: it shares the ε of {one.instead_of!r}, which is no group with a share as large")
+    if (total := sum(one.share for one in declared.values() if one.instead_of is None)) > 1:
+        raise ValueError(f"the groups {', '.join(declared)} share {total} of the window's ε; expected 1 at most")
+    return declared
 
 
 class PrivacyTerms(Up):
     """The rules that this report has passed."""
 
-    k: int = Field(ge=2, description="Fewer people than this are never reported; without noise, nor is a smaller cell.")
-    noise: Literal["discrete-laplace", "off"]
+    k: int = Field(
+        ge=2,
+        description="Without noise, fewer people and smaller cells than this are never reported; with noise, it is compared with "
+        "the noised sum: a floor of precision, while epsilon is the guarantee.",
+    )
+    noise: Noise
     epsilon: float | None = Field(gt=0, description="Of one window; null while noise is off.")
-    windows: int = Field(ge=1)
+    windows: int = Field(ge=1, description="How many windows, each with its own noise, the figures are the sum of: variances add.")
     unit: Literal["track-window"] = "track-window"
     policy: str | None = Field(max_length=64, description="Id and version of the policy in force; null where none is.")
 
@@ -90,10 +141,10 @@ class Quality(Up):
 
 
 class ModelHashes(Up):
-    """Which models made the numbers."""
+    """Which models made the numbers; ``null`` where the policy forbids one, which is then not even loaded."""
 
     face: Sha256
-    emotion: Sha256
+    emotion: Sha256 | None
 
 
 class Report(Up):
@@ -102,7 +153,9 @@ class Report(Up):
     schema_: Literal[1] = Field(SCHEMA, alias="schema")
     seq: int = Field(ge=1, description="Gapless per device, except where a full spool had to drop its oldest.")
     span: Span
-    people: int | None = Field(description="People in view, each counted once per window: the sum of the cells before suppression.")
+    people: int | None = Field(
+        description="People in view, each counted once per window: the sum of the cells, before suppression or after noise."
+    )
     groups: Groups | None
     withheld: Withheld | None = Field(description="Why there are no figures; null when there are.")
     privacy: PrivacyTerms
@@ -127,7 +180,7 @@ class SpoolState(Up):
 
 
 Health = Literal["ok", "degraded", "unknown"]
-Trouble = Literal["camera", "model", "disk", "privacy", "stopped"]
+Trouble = Literal["camera", "model", "disk", "privacy", "budget", "stopped"]
 
 
 class Status(Up):
@@ -147,6 +200,32 @@ class Ack(Down):
     """Retained at ``down/ack``, from a collector: every report up to ``seq`` is stored."""
 
     seq: int = Field(ge=0, le=2**53)
+
+
+class PauseCommand(Down):
+    """On ``down/command/{id}``: read no frames for so long from now on."""
+
+    command: Literal["pause"]
+    seconds: int = Field(ge=0, le=86_400, description="0 ends a pause.")
+
+
+class CommandResult(Up):
+    """On ``up/command/{id}``: what became of a command. Accepted: the watching process will find it within a second."""
+
+    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    state: Literal["accepted", "rejected"]
+    reason: Literal["invalid", "unavailable"] | None = Field(
+        None, description="Not a command of this contract; or not possible now."
+    )
+
+
+class Notice(Up):
+    """Retained at ``up/notice``: what this device measures, for whom, and how to object, for people, in one language."""
+
+    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    language: Literal["en", "de", "ru"]
+    policy: str = Field(max_length=64, description="Id and version of the policy in force.")
+    text: str = Field(max_length=3900)
 
 
 class Envelope(Up):
@@ -176,7 +255,14 @@ class Envelope(Up):
         }
 
 
-MESSAGES: Final[dict[str, type[BaseModel]]] = {"up/report": Report, "up/status": Status, "down/ack": Ack}
+MESSAGES: Final[dict[str, type[BaseModel]]] = {
+    "up/report": Report,
+    "up/status": Status,
+    "up/notice": Notice,
+    "down/ack": Ack,
+    "down/command/{id}": PauseCommand,
+    "up/command/{id}": CommandResult,
+}
 
 
 def topic(device: str, name: str) -> str:
@@ -194,29 +280,6 @@ def dump(message: BaseModel) -> bytes:
     if len(content) > MAX_MESSAGE_BYTES:
         raise ValueError(f"a {type(message).__name__} of {len(content)} bytes; the contract allows {MAX_MESSAGE_BYTES}")
     return content
-
-
-def json_schema(name: str | None = None) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of one message, or of any of them, with the topic of each under ``x-topics``.
-
-    Raises:
-        KeyError: There is no such message.
-    """
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    if name is not None:
-        return {**dialect, **MESSAGES[name].model_json_schema(mode="serialization", by_alias=True)}
-    definitions: dict[str, Any] = {}
-    for message in MESSAGES.values():
-        own = message.model_json_schema(mode="serialization", by_alias=True, ref_template="#/$defs/{model}")
-        definitions.update(own.pop("$defs", {}))
-        definitions[message.__name__] = own
-    return {
-        **dialect,
-        "title": f"mien contract, version {SCHEMA}",
-        "anyOf": [{"$ref": f"#/$defs/{message.__name__}"} for message in MESSAGES.values()],
-        "x-topics": {topic("{device}", name): {"$ref": f"#/$defs/{m.__name__}"} for name, m in MESSAGES.items()},
-        "$defs": definitions,
-    }
 
 
 def utc(time: datetime) -> datetime:

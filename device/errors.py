@@ -92,3 +92,9 @@ class BrokerError(MienError):
     """The broker cannot be reached, or refuses."""
 
     exit_code = 69
+
+
+class IdentityError(MienError):
+    """A key, certificate or claim of this device cannot be used."""
+
+    exit_code = 65

@@ -13,6 +13,7 @@ from device.tflite import ModelFile
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"  # beside this package, in a checkout and in site-packages
 PointName = Literal["single", "count"]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -74,6 +75,17 @@ class Exported(BaseModel):
     accuracy_int8: Annotated[float, Field(ge=0, le=1)]
 
 
+class Form(BaseModel):
+    """One file of a model: the same network with its numbers held in one way."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: FileName
+    sha256: Sha256
+    shapes: Shapes | None = None
+    quantization: Quantization | None = None
+
+
 class Entry(BaseModel):
     """One model: its file, its hash, where it comes from, and how sure it may be.
 
@@ -83,10 +95,12 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
+    file: FileName
     sha256: Sha256
     source: str
     licence: str
+    form: str | None = None  # which of the forms that file is
+    forms: dict[str, Form] = {}
     shapes: Shapes | None = None
     quantization: Quantization | None = None
     exported: Exported | None = None
@@ -115,10 +129,19 @@ class Manifest:
     folder: Path
     entries: dict[str, Entry]
 
-    def file(self, name: str) -> ModelFile:
-        """Where the model is and what it must hash to."""
+    def file(self, name: str, form: str | None = None) -> ModelFile:
+        """Where the model is and what it must hash to; its default form, or the one that is named.
+
+        Raises:
+            ModelError: There is no such model, or it has no such form.
+        """
         entry = self[name]
-        return ModelFile(self.folder / entry.file, entry.sha256)
+        if form is None:
+            return ModelFile(self.folder / entry.file, entry.sha256)
+        if form not in entry.forms:
+            known = ", ".join(entry.forms) or "one without a name"
+            raise ModelError(f"{self.folder / 'manifest.json'}: model {name!r} has no form {form!r}; it has {known}")
+        return ModelFile(self.folder / entry.forms[form].file, entry.forms[form].sha256)
 
     def __getitem__(self, name: str) -> Entry:
         try:

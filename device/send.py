@@ -7,6 +7,7 @@ A report leaves the spool only when it is known to be stored elsewhere: by the b
 from __future__ import annotations
 
 import queue
+import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
@@ -17,9 +18,9 @@ from uuid import uuid4
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
-from device import health, plug
+from device import health, inbox, notice, plug
 from device.clock import Clock
-from device.contract import MAX_MESSAGE_BYTES, Ack, SpoolState, Status, dump, topic
+from device.contract import MAX_MESSAGE_BYTES, Ack, CommandResult, PauseCommand, SpoolState, Status, dump, topic
 from device.errors import BrokerError, SpoolError
 from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Publisher, Received, Refused
 from device.settings import DAY, Settings
@@ -31,6 +32,8 @@ UNCONFIRMED: Final = 10  # reports on their way at once
 STATUS_EVERY: Final = 60.0  # seconds between two statuses, whatever happens
 RESEND_AFTER: Final = 60.0  # seconds without progress of the collector's acknowledgements
 REFUSED_WAIT: Final = 30.0  # seconds before a refused report is tried again
+COMMAND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # its id
+ANSWER_EXPIRY: Final = 3600  # seconds for which the answer to a command is worth something
 GOODBYE: Final = 3.0  # seconds to say offline
 GIVE_UP: Final = 5.0  # seconds for the first connection when asked to send once; an attempt that has begun may take longer
 
@@ -56,6 +59,7 @@ class Sender:
         self._status_refusal = ""
         self._hold_until = 0.0
         self._status_due = 0.0
+        self._notice_due = False
         self._resend_due = 0.0
         self._acknowledged = 0
         self._resent_to = 0
@@ -86,6 +90,7 @@ class Sender:
                 self._connected, self._reason = True, ""
                 self._unreadable.clear()
                 self._hold_until = self._status_due = 0.0
+                self._notice_due = True
                 self._resend_due = self._clock.now() + RESEND_AFTER
             case Disconnected(reason, retry_in):
                 tell = self._log.warning if reason != self._reason else self._log.debug
@@ -102,6 +107,8 @@ class Sender:
             case Received(name, payload):
                 if name == topic(self._settings.device, "down/ack"):
                     self._acknowledge(payload)
+                elif name.startswith(commands := topic(self._settings.device, "down/command/")):
+                    self._command(name.removeprefix(commands), payload)
 
     def pump(self) -> None:
         """Publish what is due."""
@@ -111,6 +118,11 @@ class Sender:
         if now >= self._status_due:
             self._on_the_way[self._publisher.publish(self.status("online"))] = None
             self._status_due = now + STATUS_EVERY
+        if self._notice_due:
+            self._notice_due = False
+            if made := notice.message(self._settings):
+                said = Message(topic(self._settings.device, "up/notice"), dump(made), retain=True)
+                self._on_the_way[self._publisher.publish(said)] = None
         if now < self._hold_until:
             return
         if not self._backlog:
@@ -192,7 +204,7 @@ class Sender:
     def _refused(self, path: Path | None, reason: str) -> None:
         if path is None:
             if reason != self._status_refusal:
-                self._log.error(f"the broker refuses the status: {reason}")
+                self._log.error(f"the broker refuses the status or the notice: {reason}")
             self._status_refusal = reason
             return
         if reason != self._refusal:
@@ -217,6 +229,25 @@ class Sender:
             self._resend_due = self._clock.now() + (0.0 if all_of_them else RESEND_AFTER)
             self._spool.acknowledge(seq)
 
+    def _command(self, name: str, payload: bytes) -> None:
+        """Hand a command to the watching process, and say whether that could be done."""
+        if not COMMAND.fullmatch(name):
+            self._log.warning(
+                "a command without a proper id was ignored; expected down/command/{id}, 64 letters and digits at most"
+            )
+            return
+        try:
+            inbox.put(self._settings.inbox_folder, PauseCommand.model_validate_json(payload[:MAX_MESSAGE_BYTES]))
+            result = CommandResult(schema=1, state="accepted")
+        except ValidationError:
+            result = CommandResult(schema=1, state="rejected", reason="invalid")
+        except SpoolError as error:
+            self._log.error(str(error))
+            result = CommandResult(schema=1, state="rejected", reason="unavailable")
+        self._log.info("command", id=name, state=result.state)
+        answer = Message(topic(self._settings.device, f"up/command/{name}"), dump(result), expiry=ANSWER_EXPIRY)
+        self._on_the_way[self._publisher.publish(answer)] = None
+
 
 def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: Callable[[], bool], *, once: bool = False) -> None:
     """Send until told to stop; with ``once``, until the spool is empty.
@@ -230,9 +261,11 @@ def send(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: 
     with closing(Spool(settings.spool.folder, "send")) as spool:
         session = uuid4().hex[:8]
         will = Status.model_validate({"schema": 1, "state": "lost", "session": session})
-        listen = (topic(settings.device, "down/ack"),) if settings.broker.acknowledge == "collector" else ()
+        listen = [topic(settings.device, "down/command/+")] if settings.broker.commands else []
+        if settings.broker.acknowledge == "collector":
+            listen.append(topic(settings.device, "down/ack"))
         publisher: Publisher = plug.find("device.publishers", settings.broker.publisher).open_publisher(
-            settings.broker, settings.device, listen, Message(topic(settings.device, "up/status"), dump(will), retain=True)
+            settings.broker, settings.device, tuple(listen), Message(topic(settings.device, "up/status"), dump(will), retain=True)
         )
         sender = Sender(settings, spool, publisher, clock, session=session, log=log)
         began = clock.now()

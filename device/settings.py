@@ -5,15 +5,26 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from device import plug
-from device.contract import DeviceName
+from device.contract import DeviceName, Noise
+from device.epsilon import Number, a_day, a_window, exact
 from device.errors import SettingsError, WordsError
+from device.noise import Budget, micro
+from device.settings_policy import ConsentSettings, NoticeSettings, Part, PolicySettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,12 +35,6 @@ SYSTEM_FILE: Final = Path("/etc/mien/settings.toml")
 EXAMPLE: Final = Path(__file__).with_name("settings.toml")
 DAY: Final = 86_400
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-
-
-class Part(BaseModel):
-    """A table of the file: closed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _absolute(path: Path) -> Path:
@@ -86,6 +91,9 @@ class CameraSettings(Part):
 class ModelSettings(Part):
     folder: Folder | None = None
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
+    detector: Literal["full", "back", "short"] = "full"
+    tiles: Literal[1, 2, 4, 6] = 2
+    form: Literal["auto", "float16", "int8-weights", "int8"] = "auto"
 
 
 class SpoolSettings(Part):
@@ -103,6 +111,7 @@ class BrokerSettings(Part):
     certificate_file: File | None = None
     key_file: File | None = None
     acknowledge: Literal["broker", "collector"] = "broker"
+    commands: bool = False
     keepalive_seconds: int = Field(30, ge=5, le=3600)
     longest_wait_seconds: float = Field(60.0, ge=1, le=3600)
 
@@ -137,13 +146,26 @@ class Settings(Part):
     window_seconds: int = Field(900, ge=5, le=DAY)
     demo: bool = False  # before k, whose range depends on it
     k: Annotated[int, AfterValidator(_k)] = 5
-    noise: Literal["off"] = "off"
+    noise: Noise = "discrete-laplace"
+    epsilon_window: Annotated[Decimal, AfterValidator(a_window), BeforeValidator(exact)] = Decimal(1)
+    epsilon_day: Annotated[Decimal, AfterValidator(a_day), BeforeValidator(exact)] = Field(Decimal(100), validate_default=True)
+    max_hold: int = Field(4, ge=1, le=96)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     run_folder: Folder = Path("/run/mien")
+    state_folder: Folder = Path("/var/lib/mien/state")
+    inbox_folder: Folder = Path("/var/lib/mien/inbox")
     camera: CameraSettings = CameraSettings()
     models: ModelSettings = ModelSettings()
     spool: SpoolSettings = SpoolSettings()
     broker: BrokerSettings = BrokerSettings()
+    policy: PolicySettings = PolicySettings()
+    consent: ConsentSettings = ConsentSettings()
+    notice: NoticeSettings = NoticeSettings()
+
+    @property
+    def budget(self) -> Budget:
+        """What a window costs, and a day may cost."""
+        return Budget(self.window_seconds, micro(self.epsilon_window), micro(self.epsilon_day))
 
     @property
     def spool_files(self) -> int:
@@ -175,7 +197,7 @@ def load(path: Path | None = None) -> Settings:
 def parse(text: str, name: str) -> Settings:
     """Check the text of a settings file; ``name`` is how messages call it. Raises as ``load`` does."""
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(text, parse_float=Number)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name}: not valid TOML: {error}") from error
     try:
@@ -198,6 +220,11 @@ def with_camera(settings: Settings, source: str) -> Settings:
     return settings.model_copy(update={"camera": camera})
 
 
+def with_models(settings: Settings, **values: Any) -> Settings:
+    """The same settings with other values under ``[models]``, which are not checked."""
+    return settings.model_copy(update={"models": settings.models.model_copy(update=values)})
+
+
 def _explain(problem: Any, text: str, name: str) -> str:
     path = tuple(str(part) for part in problem["loc"])
     where = f"{name}:{_line(text, path)}: {'.'.join(path)}" if path else name
@@ -218,7 +245,7 @@ def _explain(problem: Any, text: str, name: str) -> str:
 
 
 def _without_password(value: Any) -> str:
-    return re.sub(r"//[^@/]*@", "//…@", repr(value))
+    return re.sub(r"//[^@/]*@", "//…@", str(value) if isinstance(value, Decimal) else repr(value))
 
 
 def _line(text: str, path: tuple[str, ...]) -> int:

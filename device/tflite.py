@@ -8,16 +8,19 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from threading import Event, Lock, Thread
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from device.errors import ModelError, RuntimeMissingError
+from device.types import without_locals
 
 Runtime = Literal["ai-edge-litert", "tflite-runtime"]
 Wanted = Literal["auto", "ai-edge-litert", "tflite-runtime"]
@@ -26,6 +29,8 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite-runtime": "tflite_runtime.interpreter",
 }
 Tensor = npt.NDArray[Any]
+IDLE: Final = 0.5  # seconds after its last picture when a model is scrubbed
+LOOK: Final = 0.2  # seconds between two looks for idle models; together well below the second that is promised
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Model:
             ) from error
         self.sha256 = file.sha256
         details = self._interpreter.get_input_details()
+        self._lock = Lock()
+        self._used: float | None = None  # when a picture last went in, monotonic; None when nothing is left of it
         self._input = details[0]["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
         _expect(file.path, "input", inputs, details)
@@ -115,23 +122,72 @@ class Model:
     def run(self, fill: Callable[[Tensor], None]) -> tuple[Tensor, ...]:
         """Let ``fill`` write the input tensor in place, invoke, zero the input, and return copies of the outputs.
 
-        The input tensor still holds the face after an invoke (measured), so it is zeroed also when something raises.
+        The input tensor still holds the face after an invoke (measured), so it is zeroed also when something raises. The
+        intermediate tensors still do, too: they are left to ``scrub``, and ``Scrubber`` sees to it.
         """
-        try:
-            fill(self._interpreter.tensor(self._input)())
-            self._interpreter.invoke()
-            return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
-        finally:
-            self._interpreter.tensor(self._input)().fill(0)
+        with self._lock:
+            self._used = time.monotonic()
+            try:
+                with without_locals():  # a kept view of the input would forbid every further invoke
+                    fill(self._interpreter.tensor(self._input)())
+                    self.invoke()
+                return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+            finally:
+                self._interpreter.tensor(self._input)().fill(0)
 
-    def scrub(self) -> None:
-        """Overwrite the intermediate tensors with those of a blank image (one invoke)."""
-        self._interpreter.tensor(self._input)().fill(0)
-        self._interpreter.invoke()
+    def scrub(self, *, idle: float = 0.0) -> None:
+        """Overwrite the intermediate tensors with those of a blank image (one invoke).
+
+        Args:
+            idle: Only when the last picture went through so many seconds ago, and none of it is left otherwise.
+        """
+        with self._lock:
+            if idle and (self._used is None or time.monotonic() - self._used < idle):
+                return
+            self._interpreter.tensor(self._input)().fill(0)
+            self.invoke()
+            self._used = None
 
     def invoke(self) -> None:
-        """Run once on whatever the input holds: for timing the bare model."""
+        """Run once on whatever the input holds, as to time the bare model."""
         self._interpreter.invoke()
+
+
+class Scrubber:
+    """Scrubs models in which no picture came after the last: nobody is in view, the camera stalls, watching is paused.
+
+    It has a thread of its own, because a camera may block for longer than a second. On the way out all are scrubbed at once.
+    """
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._models = tuple(models)
+        self._stopping = Event()
+        self._failure = ""
+        self._thread = Thread(target=self._run, daemon=True, name="scrubber")
+
+    def __enter__(self) -> Scrubber:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        for model in self._models:
+            model.scrub()
+
+    def check(self) -> None:
+        """Raises ModelError when models are no longer scrubbed: then nothing more may be watched."""
+        if self._failure:
+            raise ModelError(f"a model cannot be overwritten with a blank image ({self._failure}); restart, and report this")
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK):
+            try:
+                for model in self._models:
+                    model.scrub(idle=IDLE)
+            except (RuntimeError, ValueError) as error:
+                self._failure = str(error).splitlines()[0]
+                return
 
 
 @contextmanager

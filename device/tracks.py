@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.contract import CELLS, EMOTIONS, Cell
-from device.types import Observation, Sighting
+from device.types import Face, Observation, Sighting
 
 HITS: Final = 3  # sightings before a track is a person: single false alarms are common, three in one place are not
 GONE_AFTER: Final = 2.5  # seconds without a sighting after which a person is gone
@@ -85,10 +85,11 @@ class Tracks:
         self.people = 0  # different people so far
 
     def see(self, seen: Observation) -> None:
-        """Take in what one frame showed; its time must not go back."""
+        """Take in what one frame showed; its time must not go back. Whoever now says no is forgotten, with what was read before."""
         now, sightings = seen.taken_at, seen.sightings
         self._forget(now)
-        places = [_place(sighting, seen.aspect) for sighting in sightings]
+        places = [_place(face, seen.aspect) for face in (*(sighting.face for sighting in sightings), *seen.declined)]
+        refused: list[Track] = []
         pairs = sorted(
             (misfit, t, s)
             for t, track in enumerate(self._tracks)
@@ -100,12 +101,17 @@ class Tracks:
             if t in free_tracks and s in free_sightings:
                 free_tracks.discard(t)
                 free_sightings.discard(s)
+                if s >= len(sightings):
+                    refused.append(self._tracks[t])
+                    continue
                 self._tracks[t].follow(*places[s], now)
                 self._tracks[t].learn(sightings[s])
                 self.people += self._tracks[t].hits == HITS
+        self._tracks = [track for track in self._tracks if not any(track is one for one in refused)]
         for s in sorted(free_sightings):
-            self._tracks.append(Track(*places[s], now))
-            self._tracks[-1].learn(sightings[s])
+            if s < len(sightings):
+                self._tracks.append(Track(*places[s], now))
+                self._tracks[-1].learn(sightings[s])
 
     def _forget(self, now: float) -> None:
         """Drop the tracks of those who are gone; of a person who counts in this window only the cell remains."""
@@ -128,7 +134,7 @@ class Tracks:
         return counts
 
 
-def _place(sighting: Sighting, aspect: float) -> tuple[float, float, float]:
+def _place(face: Face, aspect: float) -> tuple[float, float, float]:
     """Centre and size of a face in units of the frame's height, so that distances are the same in both directions."""
-    x0, y0, x1, y1 = sighting.face.box
+    x0, y0, x1, y1 = face.box
     return (x0 + x1) / 2 * aspect, (y0 + y1) / 2, ((x1 - x0) * aspect + (y1 - y0)) / 2

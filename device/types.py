@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,29 @@ def wiped(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         array.fill(0)
 
 
+@contextmanager
+def wiped_on_error(array: npt.NDArray[Any]) -> Iterator[None]:
+    """Zero an array that holds pixels unless the block ends well: until then nobody else owns it."""
+    try:
+        yield
+    except BaseException:
+        array.fill(0)
+        raise
+
+
+@contextmanager
+def without_locals() -> Iterator[None]:
+    """Clear the local variables of every function that an error has passed: whoever keeps the error keeps no picture."""
+    try:
+        yield
+    except BaseException as error:
+        passed: BaseException | None = error
+        while passed is not None:
+            traceback.clear_frames(passed.__traceback__)
+            passed = passed.__cause__ or passed.__context__
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """A detected face.
@@ -114,6 +138,11 @@ class Sighting:
     reading: Reading
 
 
+def unread(face: Face) -> Sighting:
+    """A face that nothing was read from: every emotion equally likely, and worth nothing."""
+    return Sighting(face, Reading((1 / 8,) * 8, 0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that is left of a frame.
@@ -121,9 +150,11 @@ class Observation:
     Attributes:
         taken_at: Seconds on the camera's clock.
         aspect: The frame's width divided by its height.
-        sightings: One per face; empty when nobody is in view.
+        sightings: One per face that was read; empty when nobody is in view.
+        declined: The faces that were left out because of a no-thanks card: nothing of them was read.
     """
 
     taken_at: float
     aspect: float
     sightings: tuple[Sighting, ...]
+    declined: tuple[Face, ...] = ()

@@ -18,6 +18,7 @@ class Window:
         frames: How many frames were read in it.
         watched: Seconds of it in which frames came.
         pauses: How often watching was paused in it.
+        opted_out: How many people said no with a card.
     """
 
     start: float
@@ -26,6 +27,7 @@ class Window:
     frames: int = 0
     watched: float = 0.0
     pauses: int = 0
+    opted_out: int = 0
 
     @property
     def end(self) -> float:
@@ -37,6 +39,11 @@ class Window:
         return min(1.0, self.watched / self.seconds)
 
     @property
+    def paused(self) -> bool:
+        """Whether nothing was looked at in all of it, because it was paused."""
+        return self.frames == 0 and self.pauses > 0
+
+    @property
     def fps(self) -> float:
         """Frames per second while frames came."""
         return self.frames / self.watched if self.watched > 0 else 0.0
@@ -45,6 +52,17 @@ class Window:
         """Forget the counts; called as soon as the rules have seen them."""
         for cell in self.counts:
             self.counts[cell] = 0
+        self.opted_out = 0
+
+    def joined(self, later: Window) -> Window:
+        """The stretch of time of two windows, one after the other, without any count."""
+        return Window(
+            self.start,
+            self.seconds + later.seconds,
+            frames=self.frames + later.frames,
+            watched=self.watched + later.watched,
+            pauses=self.pauses + later.pauses,
+        )
 
 
 class Windows:
@@ -60,6 +78,7 @@ class Windows:
         self._frame_seconds = frame_seconds
         self._last = 0.0  # when the last frame was taken; means nothing before the first
         self._current: Window | None = None
+        self._resting = False
 
     def due(self, now: float) -> Window | None:
         """The next window that is over at ``now``, or ``None``; to be called until it is ``None``."""
@@ -67,7 +86,7 @@ class Windows:
         if over is None or now < over.end:
             return None
         over.watched += self._watched(now, over.start, over.end)
-        self._current = Window(over.end, self._seconds)
+        self._current = Window(over.end, self._seconds, pauses=int(self._resting))
         return over
 
     def frame(self, now: float) -> None:
@@ -76,13 +95,22 @@ class Windows:
             self._current, self._last = Window(now, self._seconds), now
         self._current.watched += self._watched(now, self._current.start, now)
         self._current.frames += 1
-        self._last = now
+        self._last, self._resting = now, False
+
+    def rest(self, now: float) -> None:
+        """Watching is paused at ``now``, in the window that ``due`` has left open."""
+        if self._current is None:
+            self._current, self._last = Window(now, self._seconds), float("-inf")
+        self._current.pauses += not self._resting
+        self._resting = True
 
     def finish(self) -> Window | None:
         """The window that has begun, if it has any frame: watching stops before its end."""
         over, self._current = self._current, None
-        if over is None or over.frames == 0:
+        if over is None or (over.frames == 0 and not over.pauses):
             return None
+        if over.frames == 0:
+            return over
         over.watched = min(over.watched + self._frame_seconds, float(self._seconds))
         return over
 

@@ -12,14 +12,13 @@ from device import plug
 from device.cameras import CameraOptions
 from device.contract import EMOTIONS
 from device.errors import EndOfFrames
-from device.manifest import read_manifest
-from device.nets import face
 from device.nets.face import FaceNet
 from device.observe import observe
 from device.tracks import Tracks
 from device.types import Face, Frame, Reading
 from models.data import DataError
 from models.degrade import Kind, degrade
+from models.detector import DEVICE, Which
 from models.progress import track
 
 ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm"})
@@ -60,11 +59,11 @@ def count_people(path: Path, find_faces: FaceNet, fps: float = FPS, kind: Kind |
                 return tracks.people
 
 
-def evaluate(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
+def evaluate(folder: Path, kind: Kind | None = None, which: Which = DEVICE) -> dict[str, Any]:
     """``{"people": {file name without its ending: count}}`` for every video in a folder; its frames made worse if a kind is given.
 
     Raises:
-        DataError: The folder is missing or holds no video.
+        DataError, ModelError: The folder is missing or holds no video, or the model cannot be used.
         CameraError: A file in it is not a video.
     """
     if not folder.is_dir():
@@ -76,7 +75,7 @@ def evaluate(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"{folder}: two videos are named {repeated[0]!r}; rename one, results go by that name")
-    find_faces = FaceNet(read_manifest().file(face.NAME))
+    find_faces = which.open()
     return {"people": {clip.stem: count_people(clip, find_faces, kind=kind) for clip in track(clips, "watching")}}
 
 

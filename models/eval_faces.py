@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from device.manifest import read_manifest
-from device.nets import face
-from device.nets.face import FaceNet
+from device.nets.face import MIN_SCORE
 from device.types import Face, Frame
 from models.data import DataError
 from models.degrade import Kind, degrade, turned
+from models.detector import DEVICE, Which
 from models.progress import track
 
 Box = npt.NDArray[np.float64]  # left, top, right, bottom in pixels
@@ -116,29 +115,29 @@ def average_precision(scores: list[float], hits: list[bool], truths: int) -> flo
     return float(np.diff(right / truths, prepend=0.0) @ precision)
 
 
-def evaluate(images: Path, boxes: Path, kind: Kind | None = None) -> dict[str, Any]:
-    """Measure the device's detector: recall and false positives at its own threshold, average precision over all scores.
+def evaluate(images: Path, boxes: Path, kind: Kind | None = None, which: Which = DEVICE) -> dict[str, Any]:
+    """Measure a detector: recall and false positives at its own threshold, average precision over all scores.
 
     Args:
         images: Folder of pictures.
         boxes: Heads in each of them.
         kind: How the pictures are made worse before the detector sees them.
+        which: The detector; the device's own if nothing is said.
 
     Raises:
-        DataError: A file is missing, damaged or of another form.
+        DataError, ModelError: A file is missing, damaged or of another form.
     """
     truth = load_boxes(boxes)
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; give the one with the pictures that {boxes} names")
-    file = read_manifest().file(face.NAME)
-    device, ranked = FaceNet(file), FaceNet(file, min_score=RANKED_FROM)
+    net = which.open()
     found_large, large, found_all, false = 0, 0, 0, 0
     scores: list[float] = []
     hits: list[bool] = []
     for number, (name, upright) in enumerate(track(sorted(truth.items()), "looking")):
         with load_picture(images / name, kind, number) as frame:
-            at_threshold, all_scores = device(frame), ranked(frame)
-            size = frame.size
+            seen, size = net.hits(frame, RANKED_FROM), frame.size
+        at_threshold, all_scores = net.merge(*seen, MIN_SCORE), net.merge(*seen, RANKED_FROM)
         heads = turned(upright, *size, number) if kind == "rotate" else upright
         matches = match([head_box(found, *size) for found in at_threshold], heads)
         is_large = (upright[:, 2:] - upright[:, :2]).min(axis=1, initial=np.inf) >= LARGE
@@ -159,7 +158,9 @@ def evaluate(images: Path, boxes: Path, kind: Kind | None = None) -> dict[str, A
         "faces_60px": large,
         "false_positives": false,
         "average_precision": round(average_precision(scores, hits, faces), 4),
-        "sha256": file.sha256,
+        "detector": which.detector,
+        "tiles": which.tiles,
+        "sha256": net.model.sha256,
     }
 
 
@@ -171,7 +172,8 @@ def show(result: dict[str, Any]) -> str:
 
     return "\n".join(
         [
-            f"face detector, sha256 {result['sha256'][:12]}: {result['images']} images, {result['faces']} faces, hit at IoU {IOU}"
+            f"detector {result['detector']}, tiles = {result['tiles']}, sha256 {result['sha256'][:12]}",
+            f"{result['images']} images, {result['faces']} faces, hit at IoU {IOU}"
             + (f", {result['degrade']}" if result["degrade"] else ""),
             f"recall, all             {percent(result['recall']):>7}",
             f"recall, 60 px or more   {percent(result['recall_60px']):>7}  ({result['faces_60px']} faces)",

@@ -10,13 +10,13 @@ import numpy as np
 
 from device.contract import EMOTIONS
 from device.manifest import PointName, read_manifest
-from device.nets import emotion, face
+from device.nets import emotion
 from device.nets.emotion import EmotionNet
-from device.nets.face import FaceNet
 from device.types import Face
 from models import measures
 from models.data import DataError
 from models.degrade import Kind
+from models.detector import DEVICE
 from models.eval_faces import load_picture
 from models.progress import track
 
@@ -74,7 +74,7 @@ def evaluate(images: Path, labels: Path, name: PointName = "single", kind: Kind 
         raise DataError(f"{images}: no such folder; give the one with the pictures that {labels} names")
     manifest = read_manifest()
     point = manifest[emotion.NAME].point(name)
-    find_faces = FaceNet(manifest.file(face.NAME))
+    find_faces = DEVICE.open()
     read = EmotionNet(manifest.file(emotion.NAME), temperature=point.temperature, offsets=point.offsets)
     truth = np.array([label for _, label in named], np.int64)
     said = np.full(len(named), -1, np.int64)

@@ -1,8 +1,8 @@
 """How good the models are, measured through the code that runs on the device.
 
-    python -m models.evaluate clips --clips DIR
+    python -m models.evaluate clips --clips DIR [--detector back|full|short] [--tiles 1|2|4|6] [--form FORM | --model FILE]
     python -m models.evaluate emotion --data FILE.npz [--model FILE] [--point single|count]
-    python -m models.evaluate faces --images DIR --boxes FILE.json
+    python -m models.evaluate faces --images DIR --boxes FILE.json [--detector …] [--tiles …] [--form FORM | --model FILE]
     python -m models.evaluate photos --images DIR --labels FILE.csv [--point single|count]
     python -m models.evaluate shares --data FILE.npz [--size 50] [--samples 1000] [--seed 1]
 
@@ -21,7 +21,7 @@ from typing import NoReturn, get_args
 
 from device.errors import MienError
 from device.manifest import PointName
-from models import eval_clips, eval_emotion, eval_faces, eval_photos, eval_shares
+from models import detector, eval_clips, eval_emotion, eval_faces, eval_photos, eval_shares
 from models.data import DataError
 from models.degrade import KINDS
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
     clips = commands.add_parser("clips", help="count the different people in each video of a folder")
     clips.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of videos or GIFs")
-    clips.set_defaults(run=lambda args: eval_clips.evaluate(args.clips, args.degrade), show=eval_clips.show)
+    clips.set_defaults(run=lambda a: eval_clips.evaluate(a.clips, a.degrade, detector.from_words(a)), show=eval_clips.show)
 
     emotion = commands.add_parser("emotion", help="accuracy on labelled face crops (FER+ format and protocol)")
     emotion.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="images, votes and names as in ferplus-*.npz")
@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     faces = commands.add_parser("faces", help="recall of the face detector on photos with boxed heads")
     faces.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures")
     faces.add_argument("--boxes", type=Path, required=True, metavar="FILE.json", help='{"file name": [[x0, y0, x1, y1], …]}')
-    faces.set_defaults(run=lambda args: eval_faces.evaluate(args.images, args.boxes, args.degrade), show=eval_faces.show)
+    faces.set_defaults(
+        run=lambda a: eval_faces.evaluate(a.images, a.boxes, a.degrade, detector.from_words(a)), show=eval_faces.show
+    )
 
     photos = commands.add_parser("photos", help="accuracy of the whole path, from a photo to the emotion of its largest face")
     photos.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures")
@@ -66,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
 
     for command in (emotion, photos):
         command.add_argument("--point", choices=get_args(PointName), default="single", help="operating point (default: single)")
+
+    for command in (clips, faces):
+        detector.add_words(command)
 
     for command in (clips, emotion, faces, photos, shares):
         command.add_argument("--degrade", choices=KINDS, help="make the pictures worse first (models/degrade.py says how)")

@@ -97,7 +97,7 @@ def export(checkpoint: Path, path: Path, out: Path, seed: int) -> None:
     Raises:
         DataError, ModelError: A file is missing, damaged, or of another format; the result is too large or too much worse.
     """
-    net = nets.load(checkpoint, "small")
+    net = nets.load(checkpoint, "small").to(memory_format=torch.contiguous_format)  # channels last comes out garbled
     rows = scored(data.load(path))
     aside = data.held_out(rows.names)
     detector = FaceNet(read_manifest().file(face.NAME))

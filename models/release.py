@@ -20,3 +20,28 @@ def release(folder: Path, name: str, content: bytes, *, file: str, **entry: Any)
     manifest.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     print(f"{folder / file}: {len(content)} bytes, sha256 {sha256}")
     return sha256
+
+
+def release_form(folder: Path, name: str, form: str, content: bytes, **entry: Any) -> str:
+    """Write one form of a model and name it in the manifest; returns its SHA-256.
+
+    Args:
+        folder: Of the manifest.
+        name: Of the model.
+        form: How its numbers are held, such as ``float16`` or ``int8``.
+        content: The file.
+        entry: What else the manifest says about the model, whatever its form.
+    """
+    manifest = folder / "manifest.json"
+    known: dict[str, Any] = json.loads(manifest.read_text()) if manifest.exists() else {"schema": 1, "models": {}}
+    told = known["models"].setdefault(name, {})
+    file, sha256 = f"{name}-{form}.tflite", hashlib.sha256(content).hexdigest()
+    one = {"file": file, "sha256": sha256, **graph.describe(content)}
+    told |= entry
+    told.setdefault("forms", {})[form] = one
+    if told.setdefault("form", form) == form:  # the first that was released is what tools load
+        told |= one
+    (folder / file).write_bytes(content)
+    manifest.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    print(f"{folder / file}: {len(content)} bytes, sha256 {sha256}")
+    return sha256

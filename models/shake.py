@@ -12,7 +12,6 @@ from torch import Tensor
 
 from device.nets import emotion
 
-
 WORSE = 0.5  # share of the pictures that are made worse; the others are only moved
 
 

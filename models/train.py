@@ -64,7 +64,7 @@ def taught(views: Views) -> Draw:
 
 
 def batches(
-    votes: npt.NDArray[np.uint8], draw: Draw, size: int, balance: float, mixed: float, rng: np.random.Generator
+    votes: npt.NDArray[np.uint8], draw: Draw, rng: np.random.Generator, *, size: int, balance: float, mixed: float
 ) -> Iterator[Batch]:
     """Shuffled batches, a share of them mixed up (Zhang et al. 2018, arXiv 1710.09412).
 
@@ -147,7 +147,7 @@ def train(args: argparse.Namespace) -> None:
         rng = np.random.default_rng((args.seed, epoch))  # the same pictures again after --resume
         began, total = time.monotonic(), 0.0
         bar = tqdm(
-            batches(rows.votes, draw, args.batch, args.balance, args.mixed, rng),
+            batches(rows.votes, draw, rng, size=args.batch, balance=args.balance, mixed=args.mixed),
             total=per_epoch,
             desc=f"epoch {epoch + 1}/{args.epochs}",
             leave=False,

@@ -10,11 +10,49 @@ import click
 from pydantic import ValidationError
 
 from device.contract import MESSAGES, ROOT
+from provisioning.commands import authority
+from provisioning.errors import FleetError, WordsError
+
+NEED_A_DATABASE = ("serve", "batch", "claim", "approve", "revoke", "label", "devices", "audit")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Prints an error of ours as it is, and ends with its exit code."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if args[0] in NEED_A_DATABASE:
+                raise WordsError(f"{args[0]} needs a database; run pip install 'mien[fleet]'") from None
+            raise
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            click.echo(f"mien-fleet: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Look after a fleet of mien devices over MQTT."""
+
+
+def _of_the_registry() -> tuple[click.Command, ...]:
+    """The commands that need a database, where there is what they need."""
+    try:
+        from provisioning.commands.registry import COMMANDS
+    except ModuleNotFoundError as error:
+        if error.name not in {"alembic", "sqlalchemy"}:
+            raise
+        return ()
+    return COMMANDS
+
+
+for command in (*authority.COMMANDS, *_of_the_registry()):
+    main.add_command(command)
 
 
 @main.command()

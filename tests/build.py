@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from device.clock import Clock
 from device.contract import Cell, Envelope, ModelHashes, Report
-from device.privacy import Circumstances, Terms, release
+from device.privacy import Circumstances, Gate, Terms
 from device.publishers import Connected, Delivered, Event, Message
 from device.spool import Spool, seq_of
 from device.types import Face, Observation, Reading, Sighting
@@ -27,6 +27,7 @@ from device.window import Window
 HASHES = ModelHashes(face="sha256:" + "a" * 64, emotion="sha256:" + "b" * 64)
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 HAPPY = (0.05, 0.9, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005)
+PERMISSIVE = 'setting = "research"\njurisdiction = "EU"'
 NEUTRAL = (0.9, 0.05, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005)
 
 
@@ -40,7 +41,8 @@ def window(counts: dict[Cell, int], seconds: int = 10) -> Window:
 def report(seq: int = 1, counts: dict[Cell, int] | None = None, k: int = 5) -> Report:
     """A report as the privacy rules make it."""
     circumstances = Circumstances(seq=seq, start=NOON, boot="5f0c1a2b", synced=True, models=HASHES)
-    return release(window({"neutral": 7, "happiness": 6} if counts is None else counts), Terms(k), circumstances)
+    (made,) = Gate(Terms(k)).release(window({"neutral": 7, "happiness": 6} if counts is None else counts), circumstances)
+    return made
 
 
 def envelope(seq: int = 1) -> Envelope:
@@ -103,13 +105,23 @@ def put_reports(folder: Path, count: int) -> list[Envelope]:
     return put
 
 
-def settings_text(folder: Path, url: str = "mqtt://127.0.0.1:1", *, top: str = "", camera: str = "", broker: str = "") -> str:
-    """Settings of a device that keeps everything below ``folder``; the rest are further lines of these tables."""
+def settings_text(
+    folder: Path, url: str = "mqtt://127.0.0.1:1", *, top: str = "", camera: str = "", broker: str = "", policy: str = PERMISSIVE
+) -> str:
+    """Settings of a device that keeps everything below ``folder``; the rest are further lines of these tables.
+
+    Noise is off unless ``top`` says otherwise: most tests want to know what was counted. The policy permits emotions.
+    """
+    top = top if "noise = " in top else f'noise = "off"\n{top}'
     return f"""
 device = "shelf-7"
 window_seconds = 5
 run_folder = "{folder}/run"
+state_folder = "{folder}/state"
+inbox_folder = "{folder}/inbox"
 {top}
+[policy]
+{policy}
 [camera]
 source = "composite"
 {camera}
@@ -132,8 +144,15 @@ class Device:
     def settings(self) -> Path:
         return self.folder / "settings.toml"
 
-    def write(self, url: str = "mqtt://127.0.0.1:1", broker: str = "", top: str = "", camera: str = "fast = true") -> Device:
-        self.settings.write_text(settings_text(self.folder, url, broker=broker, top=top, camera=camera))
+    def write(
+        self,
+        url: str = "mqtt://127.0.0.1:1",
+        broker: str = "",
+        top: str = "",
+        camera: str = "fast = true",
+        policy: str = PERMISSIVE,
+    ) -> Device:
+        self.settings.write_text(settings_text(self.folder, url, broker=broker, top=top, camera=camera, policy=policy))
         return self
 
     def put(self, count: int = 1) -> Device:

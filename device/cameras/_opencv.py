@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from device.types import Frame
+from device.types import Frame, wiped_on_error
 
 
 def quiet() -> None:
@@ -20,4 +20,5 @@ def quiet() -> None:
 
 def frame_from_bgr(picture: npt.NDArray[Any], taken_at: float) -> Frame:
     """Make a frame of a picture as OpenCV gives it, ``uint8[height, width, 3]`` BGR, in the same memory."""
-    return Frame(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture), np.uint8), taken_at)
+    with wiped_on_error(picture):
+        return Frame(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture), np.uint8), taken_at)

@@ -126,7 +126,7 @@ class Painter:
 
     def __init__(self, width: int, height: int, seed: int) -> None:
         self._faces = read_faces(FACES)
-        self._backgrounds = [_background(width, height, np.random.default_rng((seed, n))) for n in range(NOISES)]
+        self.backgrounds = [_background(width, height, np.random.default_rng((seed, n))) for n in range(NOISES)]
 
     def paint(self, people: tuple[Figure, ...], number: int = 0) -> Pixels:
         """A picture of these people, those in front last: a new ``uint8[height, width, 3]``, RGB.
@@ -134,7 +134,7 @@ class Painter:
         Args:
             number: Of the frame: chooses the noise.
         """
-        picture: Pixels = self._backgrounds[number % NOISES].copy()
+        picture: Pixels = self.backgrounds[number % NOISES].copy()
         for figure in people:
             self._draw_body(picture, figure)
             self._paste_face(picture, figure)

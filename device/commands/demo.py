@@ -168,6 +168,10 @@ k = {K}
 noise = "off"
 demo = true
 run_folder = {text(str(folder / "run"))}
+inbox_folder = {text(str(folder / "inbox"))}
+[policy]
+setting = "research"
+jurisdiction = "EU"
 [camera]
 source = {text(camera.source)}
 seed = {options.seed}

@@ -15,11 +15,14 @@ from uuid import uuid4
 
 import click
 
-from device import plug
+from device import ledger, notice, plug
 from device import settings as settings_file
 from device.clock import SYNCHRONIZED
 from device.contract import Status, dump, topic
-from device.errors import EndOfFrames, MienError
+from device.errors import EndOfFrames, MienError, SettingsError
+from device.gpio import open_controls
+from device.policy import INFERENCES
+from device.process import LOCK_LIMIT, Protection
 from device.publishers import Connected, Disconnected, Message
 from device.settings import Settings
 from device.spool import Spool
@@ -38,8 +41,13 @@ class Check:
     finding: str
 
 
-def run(file: Path | None, *, as_json: bool) -> int:
-    """Check everything, print it, and return the exit code: 0 when all is well, else 1."""
+def run(file: Path | None, protection: Protection, *, as_json: bool) -> int:
+    """Check everything, print it, and return the exit code: 0 when all is well, else 1.
+
+    Args:
+        file: The settings.
+        protection: What this system has granted to this process, as it would to ``mien watch``.
+    """
     try:
         settings = settings_file.load(file)
         first = Check("settings", True, f"{file or settings_file.SYSTEM_FILE}: every key is good")
@@ -47,13 +55,19 @@ def run(file: Path | None, *, as_json: bool) -> int:
         settings = Settings()
         first = Check("settings", False, f"{error} (the checks below use the defaults)")
     looks: dict[str, Callable[[Settings], str]] = {
+        "policy": _policy,
+        "notice": _notice,
         "runtime": _runtime,
         "models": _models,
+        "memory": lambda _: _memory(protection),
         "camera": _camera,
         "clock": _clock,
         "spool": _spool,
+        "budget": _budget,
         "broker": _broker,
     }
+    if settings.consent.pins:
+        looks["gpio"] = _gpio
     checks = [first]
     if not as_json:
         _print(first)
@@ -79,6 +93,39 @@ def _print(check: Check) -> None:
         click.echo(f"{'':<17}{line}")
 
 
+def _policy(settings: Settings) -> str:
+    stated, policy = settings.policy.stated, settings.policy.decided
+    may = [inference for inference in INFERENCES if inference in policy.may]
+    told = [f"{inference} may not be inferred: {policy.why[inference]}" for inference in INFERENCES if inference not in policy.may]
+    found = "\n".join((f"{policy.id} permits {', '.join(may)}", *told))
+    if policy.region == "unknown":
+        missing = [f"{key} is not stated" for key in ("setting", "jurisdiction") if getattr(stated, key) is None]
+        wrong = "; ".join(missing) or f"jurisdiction {stated.jurisdiction!r} is not known (expected a country's two letters, or EU)"
+        raise MienError(
+            f"{wrong}: the strictest rules apply, and people are counted without any emotion; set it under [policy]\n{found}"
+        )
+    return found
+
+
+def _notice(settings: Settings) -> str:
+    made = notice.message(settings)
+    if made is None:
+        raise MienError("nobody is named as responsible, so no notice can be made; set responsible and contact under [notice]")
+    return (
+        f"{len(dump(made))} bytes in {made.language!r}, sent to up/notice; to print it: mien notice --format html --out notice.html"
+    )
+
+
+def _gpio(settings: Settings) -> str:
+    try:
+        open_controls(settings.consent).close()
+    except SettingsError as error:
+        if "in use" in str(error) or "busy" in str(error):
+            return f"{error} (mien watch may be using it)"
+        raise
+    return ", ".join(f"{name} {pin}" for name, pin in settings.consent.pins.items()) + ": there and free"
+
+
 def _runtime(settings: Settings) -> str:
     name, _ = find_runtime(settings.models.runtime)
     return f"{name} is installed"
@@ -86,7 +133,21 @@ def _runtime(settings: Settings) -> str:
 
 def _models(settings: Settings) -> str:
     nets = load_nets(settings)
-    return f"face {nets.face.model.sha256[:12]}…, emotion {nets.emotion.model.sha256[:12]}…: hashes and tensors are right"
+    emotion = f"emotion {nets.emotion.model.sha256[:12]}…" if nets.emotion_net else "no emotion model, as the policy has it"
+    wanted = settings.models
+    detector = f"{wanted.detector} camera" if wanted.detector == "back" else f"{wanted.detector} range"
+    return f"face {nets.face.model.sha256[:12]}… ({detector}, tiles = {wanted.tiles}), {emotion}: hashes and tensors are right"
+
+
+def _memory(protection: Protection) -> str:
+    if complaints := protection.complaints():
+        raise MienError("\n".join(complaints))
+    swap = {
+        "locked": "memory is locked, so nothing of it is swapped",
+        "no swap": "there is no swap",
+        "may be swapped": f"swap is on and memory cannot be locked here: mien watch needs {LOCK_LIMIT}, or no swap",
+    }
+    return f"no core dumps; what is freed is overwritten; {swap[protection.memory]}"
 
 
 def _camera(settings: Settings) -> str:
@@ -119,6 +180,12 @@ def _spool(settings: Settings) -> str:
         raise MienError(f"{folder}: {free:.0f} MB free, the spool may need {settings.spool.megabytes:g}; free space, or lower it")
     waiting = sum(1 for _ in (folder / "new").iterdir())
     return f"{folder}: writable, {free:.0f} MB free, {waiting} reports waiting, room for {settings.spool_files}"
+
+
+def _budget(settings: Settings) -> str:
+    if settings.noise == "off":
+        return "noise is off: there is no ε to spend, and each report says so"
+    return ledger.look(settings.state_folder)
 
 
 def _broker(settings: Settings) -> str:

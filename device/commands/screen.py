@@ -114,18 +114,22 @@ def _bars(report: Report) -> RenderableType:
         return Panel(Text(f"withheld: {why} (k = {report.privacy.k})", style="bold yellow"), width=72)
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, title=f"{report.people} people", title_justify="left")
     for cell in CELLS:
+        if report.groups.emotion is None:  # the policy permits no more than to count people
+            break
         count = getattr(report.groups.emotion, cell)
         if count is None:
             table.add_row(cell, Text("·" * 3, style="dim"), Text("left out", style="dim"))
         else:
-            length = round(BAR * max(count, 0) / max(report.people, 1))
-            table.add_row(cell, Text("█" * length, style=COLOURS[cell]), str(count))
+            shown = max(count, 0)  # noise may have made it negative
+            length = min(BAR, round(BAR * shown / max(report.people, 1)))
+            table.add_row(cell, Text("█" * length, style=COLOURS[cell]), str(shown))
     return Group(table, Text(f"k = {report.privacy.k}, noise {report.privacy.noise}\n", style="dim"))
 
 
 def _most(report: Report) -> str:
-    counts = {cell: getattr(report.groups.emotion, cell) for cell in CELLS} if report.groups else {}
-    known = {cell: count for cell, count in counts.items() if count}
+    emotion = report.groups.emotion if report.groups else None
+    counts = {cell: getattr(emotion, cell) for cell in CELLS} if emotion else {}
+    known = {cell: count for cell, count in counts.items() if count and count > 0}
     return max(known, key=lambda cell: known[cell]) if known else "–"
 
 
@@ -133,6 +137,7 @@ def _one_line(report: Report) -> str:
     terms = f"k = {report.privacy.k}, noise {report.privacy.noise}"
     if report.groups is None:
         return f"{report.span.start:%H:%M:%S}  withheld: {WHY[report.withheld or 'k']}  ({terms})"
-    cells = ((cell, getattr(report.groups.emotion, cell)) for cell in CELLS)
-    figures = ", ".join(f"{cell} {'left out' if count is None else count}" for cell, count in cells if count != 0)
+    emotion = report.groups.emotion
+    cells = [(cell, getattr(emotion, cell)) for cell in CELLS] if emotion else []
+    figures = ", ".join(f"{cell} {'left out' if count is None else count}" for cell, count in cells if count is None or count > 0)
     return f"{report.span.start:%H:%M:%S}  {report.people} people: {figures}  ({terms})"

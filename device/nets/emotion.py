@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from device.contract import EMOTIONS
 from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
-from device.types import Face, Frame, Pixels, Reading, wiped
+from device.types import Face, Frame, Pixels, Reading, unread, wiped
 
 NAME: Final = "emotion"
 SIDE: Final = 48  # width and height of the crop, pixels
@@ -200,3 +200,10 @@ class EmotionNet:
         emotion = decode(output, *self.model.output_scales[0], self._temperature, self._offsets)
         width = (face.box[2] - face.box[0]) * frame.size[0]
         return Reading(emotion, quality(width, contrasts[0], face.score))
+
+
+class Unread:
+    """Reads nothing, where the policy permits no emotions: no pixel is looked at."""
+
+    def __call__(self, _: Frame, face: Face) -> Reading:
+        return unread(face).reading

@@ -1,121 +1,118 @@
-"""BlazeFace, full range: where the faces are.
+"""BlazeFace: where the faces are.
 
-One anchor per cell of a 48 x 48 grid over a square input; each predicts an offset, a size and six keypoints, in input
-pixels, and a logit. Source: MediaPipe face detection (Apache-2.0), model card "BlazeFace full range".
+Three graphs of one family: *full* range, *short* range and *back* camera. Each has anchors on one or two grids over a square
+input; each anchor predicts an offset, a size and six keypoints, in input pixels, and a logit. Source: MediaPipe face
+detection (Apache-2.0): ``SsdAnchorsCalculator`` with strides 4 (full), 8, 16, 16, 16 (short) and 16, 32, 32, 32 (back), two
+anchors per cell and stride, the first of which makes a grid of its own; all anchors have size 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from device.nets._letterbox import Letterbox, levels, prepare
+from device.nets._tiles import View, views
 from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
-from device.types import Face, Frame, Pixels, wiped
+from device.types import Face, Frame, Pixels
 
-NAME: Final = "face"
-SIDE: Final = 192  # input width and height, pixels
-GRID: Final = 48  # anchors per row
-INPUTS: Final = (TensorSpec((1, SIDE, SIDE, 3), ("float32",)),)
-OUTPUTS: Final = (TensorSpec((1, GRID * GRID, 16), ("float32",)), TensorSpec((1, GRID * GRID, 1), ("float32",)))
+NAME: Final = "face"  # in the manifest: full range, with which the training images are aligned
 MIN_SCORE: Final = 0.5
 SAME_FACE_IOU: Final = 0.3  # boxes that overlap more are one face (MediaPipe's non-maximum suppression)
+SAME_FACE_INSIDE: Final = 0.7  # so is, with tiles, a box that lies so much in another
+EDGE: Final = 0.02  # of a tile's side: a box that comes so near to a cut may be half a face, and is whole in another view
 MAX_FACES: Final = 64
 MAX_HITS: Final = 512  # anchors that are looked at, the surest first
 
-_CENTRES: Final = (np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).reshape(-1, 2) + 0.5) / GRID
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Letterbox:
-    """Where a frame of ``width`` x ``height`` pixels lies in the square input: its scaled size and its offset, pixels."""
+@dataclass(frozen=True)
+class Detector:
+    """One graph.
 
-    width: int
-    height: int
-    left: int
-    top: int
+    Attributes:
+        name: Of its model in the manifest.
+        side: Input width and height, pixels.
+        grids: Cells per row and anchors per cell, in the order of the output.
+        larger, up: The box that it predicts, made so much larger and moved up by so much of its height, is that of *full*, so
+            that crops are the same whichever graph finds the face (medians over FER+ training images, models/face.md).
+    """
 
-    @classmethod
-    def of(cls, width: int, height: int) -> Letterbox:
-        scale = SIDE / max(width, height)
-        inner = max(1, round(width * scale)), max(1, round(height * scale))
-        return cls(*inner, (SIDE - inner[0]) // 2, (SIDE - inner[1]) // 2)
+    name: str
+    side: int
+    grids: tuple[tuple[int, int], ...]
+    larger: float = 1.0
+    up: float = 0.0
+
+    @cached_property
+    def centres(self) -> Floats:
+        """Of the anchors, as fractions of the input: ``float64[anchors, 2]``."""
+        return np.concatenate([np.repeat(_cells(grid), per_cell, axis=0) for grid, per_cell in self.grids])
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec((1, self.side, self.side, 3), ("float32", "int8")),)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        anchors = sum(grid * grid * per_cell for grid, per_cell in self.grids)
+        return (TensorSpec((1, anchors, 16), ("float32",)), TensorSpec((1, anchors, 1), ("float32",)))
 
 
-def prepare(pixels: Pixels, out: Tensor) -> Letterbox:
-    """Scale a picture into the model's input, aspect kept, borders grey (0).
+def _cells(grid: int) -> Floats:
+    return (np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), axis=-1).reshape(-1, 2) + 0.5) / grid
+
+
+FULL: Final = Detector("face", 192, ((48, 1),))
+SHORT: Final = Detector("face-short", 128, ((16, 2), (8, 6)), larger=1.022, up=0.065)
+BACK: Final = Detector("face-back", 256, ((16, 2), (8, 6)), larger=1.017, up=0.062)
+DETECTORS: Final = {"full": FULL, "short": SHORT, "back": BACK}
+
+
+def hits(detector: Detector, boxes: Tensor, logits: Tensor, letterbox: Letterbox, min_score: float) -> tuple[Floats, Floats]:
+    """The anchors that see a face, in fractions of the picture that was put in.
 
     Args:
-        pixels: ``uint8[height, width, 3]``, RGB.
-        out: ``float32[1, 192, 192, 3]``, written in place, -1 to 1.
+        detector: Whose output it is.
+        boxes: ``float32[1, anchors, 16]``: x, y, width, height and six keypoints per anchor, in input pixels.
+        logits: ``float32[1, anchors, 1]``.
+        letterbox: What ``prepare`` returned.
+        min_score: Anchors below this confidence are left out.
 
     Returns:
-        Where the picture lies in the input.
-    """
-    height, width = pixels.shape[:2]
-    box = Letterbox.of(width, height)
-    out.fill(0.0)
-    inner = out[0, box.top : box.top + box.height, box.left : box.left + box.width]
-    with wiped(_scaled(pixels, box.width, box.height)) as small:
-        np.multiply(small, np.float32(1 / 127.5), out=inner, dtype=np.float32)
-    inner -= np.float32(1.0)
-    return box
-
-
-def _scaled(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale a picture; the caller wipes it.
-
-    It is halved while it is twice as fine as wanted, which skips no pixel and takes a seventh of the time of averaging over
-    fractions of pixels.
-    """
-    if pixels.shape[1] < 2 * width or pixels.shape[0] < 2 * height:
-        return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    half = pixels.shape[1] // 2, pixels.shape[0] // 2
-    with wiped(cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)) as finer:
-        return _scaled(np.asarray(finer, np.uint8), width, height)
-
-
-def decode(boxes: Tensor, logits: Tensor, letterbox: Letterbox, min_score: float = MIN_SCORE) -> tuple[Face, ...]:
-    """Turn the model's output into faces, the surest first.
-
-    Args:
-        boxes: ``float32[1, 2304, 16]``: x, y, width, height and six keypoints per anchor, in input pixels.
-        logits: ``float32[1, 2304, 1]``.
-        letterbox: What ``prepare`` returned.
-        min_score: Faces below this confidence are left out.
+        ``float64[N, 16]``: left, top, right, bottom and six keypoints; and ``float64[N]``, their scores.
     """
     flat = logits[0, :, 0]
-    threshold = np.log(min_score / (1 - min_score))
-    hits = np.flatnonzero(flat > threshold)
-    if not hits.size:
-        return ()
-    scores = 1 / (1 + np.exp(-flat[hits].astype(np.float64)))
-    raw = boxes[0, hits].astype(np.float64).reshape(-1, 8, 2)
-    points = raw / SIDE
-    points[:, [0, 2, 3, 4, 5, 6, 7]] += _CENTRES[hits][:, None]
-    offset = np.array([letterbox.left, letterbox.top]) / SIDE
-    extent = np.array([letterbox.width, letterbox.height]) / SIDE
-    points = (points - offset) / extent
-    size = raw[:, 1] / SIDE / extent
-    corners = np.concatenate([points[:, 0] - size / 2, points[:, 0] + size / 2], axis=1)
-    rows = np.concatenate([corners, points[:, 2:].reshape(-1, 12)], axis=1)
-    return tuple(_face(row, score) for row, score in _merge(rows, scores))
+    found = np.flatnonzero(flat > np.log(min_score / (1 - min_score)))
+    scores = 1 / (1 + np.exp(-flat[found].astype(np.float64)))
+    raw = boxes[0, found].astype(np.float64).reshape(-1, 8, 2) / detector.side
+    offset = np.array([letterbox.left, letterbox.top]) / detector.side
+    extent = np.array([letterbox.width, letterbox.height]) / detector.side
+    points = (raw + detector.centres[found][:, None] - offset) / extent
+    size = raw[:, 1] / extent
+    middle = points[:, 0] - size * (0, detector.up)
+    corners = np.concatenate([middle - size * detector.larger / 2, middle + size * detector.larger / 2], axis=1)
+    return np.concatenate([corners, points[:, 2:].reshape(-1, 12)], axis=1), scores
 
 
-def _face(row: npt.NDArray[np.float64], score: float) -> Face:
-    x0, y0, x1, y1, *rest = row.tolist()
-    right_eye, left_eye, nose, mouth, right_ear, left_ear = zip(rest[0::2], rest[1::2], strict=True)
-    return Face((x0, y0, x1, y1), (right_eye, left_eye, nose, mouth, right_ear, left_ear), score)
+def merge(rows: Floats, scores: Floats, inside: float = 1.0) -> tuple[Face, ...]:
+    """Weighted non-maximum suppression: hits on one face become their mean, weighted by score; the surest comes first.
 
-
-def _merge(rows: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> list[tuple[npt.NDArray[np.float64], float]]:
-    """Weighted non-maximum suppression: overlapping hits become their mean, weighted by score."""
+    Args:
+        rows, scores: As ``hits`` returns them.
+        inside: A box of which a larger share lies in another is the same face.
+    """
     order = np.argsort(-scores, kind="stable")[:MAX_HITS]
     rows, scores = rows[order], scores[order]
-    same = (_overlaps(rows[:, :4]) > SAME_FACE_IOU).tolist()
+    shared, area = _shared(rows[:, :4])
+    union = np.maximum(area[:, None] + area[None, :] - shared, 1e-12)
+    smaller = np.maximum(np.minimum(area[:, None], area[None, :]), 1e-12)
+    same = ((shared / union > SAME_FACE_IOU) | (shared / smaller > inside)).tolist()
     left = list(range(len(rows)))
     groups: list[list[int]] = []
     while left and len(groups) < MAX_FACES:
@@ -126,26 +123,92 @@ def _merge(rows: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> li
     for number, group in enumerate(groups):
         weights[number, group] = scores[group]
     means = weights @ rows / weights.sum(axis=1, keepdims=True)
-    return [(mean, float(scores[group[0]])) for mean, group in zip(means, groups, strict=True)]
+    return tuple(_face(mean, float(scores[group[0]])) for mean, group in zip(means, groups, strict=True))
 
 
-def _overlaps(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Intersection over union of each box with each: ``float64[N, N]``."""
-    inner = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    shared = np.maximum(inner[..., 0], 0) * np.maximum(inner[..., 1], 0)
+def _face(row: Floats, score: float) -> Face:
+    x0, y0, x1, y1, *rest = row.tolist()
+    right_eye, left_eye, nose, mouth, right_ear, left_ear = zip(rest[0::2], rest[1::2], strict=True)
+    return Face((x0, y0, x1, y1), (right_eye, left_eye, nose, mouth, right_ear, left_ear), score)
+
+
+def _shared(boxes: Floats) -> tuple[Floats, Floats]:
+    """The area that each box shares with each, ``float64[N, N]``, and their own, ``float64[N]``."""
+    sides = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.asarray(shared / np.maximum(area[:, None] + area[None, :] - shared, 1e-12))
+    return np.maximum(sides[..., 0], 0) * np.maximum(sides[..., 1], 0), area
+
+
+def overlaps(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes."""
+    shared, area = _shared(np.array([one, other]))
+    return float(shared[0, 1] / max(area.sum() - shared[0, 1], 1e-12))
 
 
 class FaceNet:
-    """The face detector, loaded."""
+    """A face detector, loaded.
 
-    def __init__(self, file: ModelFile, *, runtime: Wanted = "auto", min_score: float = MIN_SCORE) -> None:
-        self.model = Model(file, inputs=INPUTS, outputs=OUTPUTS, runtime=runtime)
+    Args:
+        file: Its model.
+        detector: Which graph that is: ``full``, ``short`` or ``back``.
+        tiles: Into how many overlapping parts a frame is cut, besides being looked at as a whole: 1 for none, 2, 4 or 6.
+        runtime: Which runtime to use.
+        min_score: Faces below this confidence are left out.
+
+    Raises:
+        ModelError: The file is missing, damaged, or another graph.
+        RuntimeMissingError: No runtime can be used.
+    """
+
+    def __init__(
+        self,
+        file: ModelFile,
+        *,
+        detector: str = "full",
+        tiles: int = 1,
+        runtime: Wanted = "auto",
+        min_score: float = MIN_SCORE,
+    ) -> None:
+        self.detector = DETECTORS[detector]
+        self.model = Model(file, inputs=self.detector.inputs, outputs=self.detector.outputs, runtime=runtime)
+        whole_numbers = self.model.input_dtype == np.int8
+        self._table = levels(self.model.scale, self.model.zero_point) if whole_numbers else None
+        self.tiles = tiles
         self._min_score = min_score
 
     def __call__(self, frame: Frame) -> tuple[Face, ...]:
         """Find the faces in a frame, the surest first."""
+        return self.merge(*self.hits(frame, self._min_score), self._min_score)
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs for one frame."""
+        return 1 if self.tiles == 1 else 1 + self.tiles
+
+    def hits(self, frame: Frame, min_score: float) -> tuple[Floats, Floats]:
+        """What the anchors see in all views of a frame: see ``hits`` above; in fractions of the frame."""
+        found = [self._look(frame, view, min_score) for view in views(*frame.size, self.tiles)]
+        rows, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return rows, scores
+
+    def merge(self, rows: Floats, scores: Floats, min_score: float) -> tuple[Face, ...]:
+        """The faces among hits of at least some confidence."""
+        kept = scores > min_score
+        return merge(rows[kept], scores[kept], 1.0 if self.tiles == 1 else SAME_FACE_INSIDE)
+
+    def prepare(self, pixels: Pixels, out: Tensor) -> Letterbox:
+        """Put a picture into the model's input; see ``_letterbox.prepare``."""
+        return prepare(pixels, out, self._table, self.model.zero_point)
+
+    def _look(self, frame: Frame, view: View, min_score: float) -> tuple[Floats, Floats]:
+        """The hits in a part of a frame, as fractions of the frame; those that a cut may have halved are left out."""
+        (width, height), (left, top, right, bottom) = frame.size, view
         boxes: list[Letterbox] = []
-        raw, logits = self.model.run(lambda out: boxes.append(prepare(frame.pixels, out)))
-        return decode(raw, logits, boxes[0], self._min_score)
+        raw, logits = self.model.run(lambda out: boxes.append(self.prepare(frame.pixels[top:bottom, left:right], out)))
+        rows, scores = hits(self.detector, raw, logits, boxes[0], min_score)
+        cut = np.array([left > 0, top > 0, right < width, bottom < height])
+        near = np.concatenate([rows[:, :2] < EDGE, rows[:, 2:4] > 1 - EDGE], axis=1)
+        whole = ~(near & cut).any(axis=1)
+        size, start = np.array([right - left, bottom - top]), np.array([left, top])
+        placed = (rows.reshape(-1, 8, 2) * size + start) / (width, height)
+        return placed.reshape(-1, 16)[whole], scores[whole]

@@ -43,7 +43,7 @@ GARBLED: Final = (MQTTException, ValueError, LookupError, TypeError, struct.erro
 class MqttPublisher:
     """A connection that is made again and again, with full jitter between the attempts."""
 
-    def __init__(self, settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message) -> None:
+    def __init__(self, settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message | None) -> None:
         self.events: queue.Queue[Event] = queue.Queue()
         self._settings = settings
         self._client_id = client_id
@@ -180,8 +180,8 @@ class MqttPublisher:
             client.username_pw_set(self._settings.username, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
-        will = self._last_will
-        client.will_set(will.topic, will.payload, 1, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
+        if (will := self._last_will) is not None:
+            client.will_set(will.topic, will.payload, 1, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
         client.on_connect, client.on_disconnect = connection.on_connect, connection.on_disconnect
         client.on_publish, client.on_message = connection.on_publish, connection.on_message
         client.on_subscribe = connection.on_subscribe
@@ -266,7 +266,7 @@ def _connect_properties() -> Properties:
     return properties
 
 
-def open_publisher(settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message) -> MqttPublisher:
+def open_publisher(settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message | None) -> MqttPublisher:
     """Start to connect, and go on for ever.
 
     Raises:

@@ -13,9 +13,10 @@ import pytest
 
 from device import health
 from device.contract import Envelope
+from device.outbox import Outbox
 from device.settings import load
 from device.spool import Spool, SpoolFullError
-from device.watch import Outbox, Watcher
+from device.watch import Watcher
 from tests.build import HASHES, Device, SetClock, envelope, put_reports, recorded
 from tests.conftest import Process, wait_for
 

@@ -18,21 +18,29 @@ from device.manifest import read_manifest
 from device.nets import emotion, face
 from device.tflite import RUNTIMES, Model, Runtime, Tensor
 
-SAMPLES = 20
+SAMPLES, FEW, COARSE = 20, 2, 8
+SPECS = {
+    emotion.NAME: (emotion.INPUTS, emotion.OUTPUTS),
+    **{detector.name: (detector.inputs, detector.outputs) for detector in face.DETECTORS.values()},
+}
+FORMS = [(detector.name, form) for detector in face.DETECTORS.values() for form in ("float16", "int8-weights", "int8")]
 
 
 def pictures(side: int, channels: int) -> list[Tensor]:
     """Coarse random pictures, ``float64[side, side, channels]`` from -1 to 1."""
     rng = np.random.default_rng(7)
-    return [np.kron(rng.uniform(-1, 1, (6, 6, channels)), np.ones((side // 6, side // 6, 1))) for _ in range(SAMPLES)]
+    return [
+        np.kron(rng.uniform(-1, 1, (COARSE, COARSE, channels)), np.ones((side // COARSE, side // COARSE, 1)))
+        for _ in range(SAMPLES)
+    ]
 
 
-def as_shipped(runtime: Runtime, name: str) -> list[list[float]]:
+def as_shipped(runtime: Runtime, name: str, form: str | None = None, samples: int = SAMPLES) -> list[list[float]]:
     """All output values of a model for each picture, through the device's own class."""
-    net = {face.NAME: face, emotion.NAME: emotion}[name]
-    model = Model(read_manifest().file(name), inputs=net.INPUTS, outputs=net.OUTPUTS, runtime=runtime)
+    inputs, outputs = SPECS[name]
+    model = Model(read_manifest().file(name, form), inputs=inputs, outputs=outputs, runtime=runtime)
     answers = []
-    for picture in pictures(net.SIDE, net.INPUTS[0].shape[3]):
+    for picture in pictures(*inputs[0].shape[2:])[:samples]:
 
         def fill(out: Tensor, picture: Tensor = picture) -> None:
             out[0] = picture if out.dtype == np.float32 else np.rint(picture * 127)
@@ -63,7 +71,7 @@ if __name__ == "__main__":
     print(
         json.dumps(
             {
-                "face": as_shipped(chosen, face.NAME),
+                **{f"{name} {form}": as_shipped(chosen, name, form, FEW) for name, form in FORMS},
                 "emotion": as_shipped(chosen, emotion.NAME),
                 "emotion, plain kernels": with_plain_kernels(chosen),
             }

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from device.manifest import FOLDER
-from tests.build import report
+from tests.build import PERMISSIVE, report
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,8 @@ def settings(tmp_path: Path) -> Path:
     """A settings file for a short composite scene; tests add lines to it."""
     file = tmp_path / "settings.toml"
     file.write_text(
-        f'window_seconds = 5\nrun_folder = "{tmp_path}/run"\n[spool]\nfolder = "{tmp_path}/spool"\n'
+        f'window_seconds = 5\nnoise = "off"\nrun_folder = "{tmp_path}/run"\ninbox_folder = "{tmp_path}/inbox"\n'
+        f'[policy]\n{PERMISSIVE}\n[notice]\nresponsible = "us"\ncontact = "here"\n[spool]\nfolder = "{tmp_path}/spool"\n'
         '[broker]\nurl = "mqtt://127.0.0.1:9"\n[camera]\nsource = "composite"\n'
     )
     return file
@@ -214,6 +215,7 @@ def test_logs_are_json_lines_and_hold_no_box_and_no_track(settings: Path, tmp_pa
         "window_seconds",
         "k",
         "noise",
+        "policy",
         "seq",
         "people",
         "withheld",

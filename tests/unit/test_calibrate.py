@@ -13,10 +13,11 @@ import pytest
 from device.contract import EMOTIONS
 from device.manifest import FOLDER, Entry, Point, read_manifest
 from device.nets import emotion
-from device.settings import Settings
+from device.settings import parse
 from device.watch import load_nets
 from models import calibrate, measures
 from models.calibrate import choose, log_prior, threshold
+from tests.build import PERMISSIVE
 
 PRIOR = np.array([0.4, 0.3, 0.1, 0.08, 0.06, 0.02, 0.03, 0.01])
 Array = npt.NDArray[np.float64]
@@ -113,7 +114,7 @@ def test_offsets_that_are_not_eight_small_numbers_are_refused(offsets: tuple[flo
 def test_the_device_counts_with_the_counting_point() -> None:
     point = read_manifest()[emotion.NAME].point("count")
 
-    nets = load_nets(Settings())
+    nets = load_nets(parse(f"[policy]\n{PERMISSIVE}", "f"))
 
     assert nets.unknown_below == point.unknown_below
     assert nets.emotion._offsets == point.offsets

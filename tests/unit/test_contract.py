@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from fractions import Fraction
+from typing import Annotated, Any
 
 import jsonschema
 import pytest
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
-from device.contract import MESSAGES, Ack, Envelope, Report, Status, dump, json_schema, topic
+from device.contract import (
+    MESSAGES,
+    Ack,
+    Contribution,
+    EmotionCounts,
+    Envelope,
+    Groups,
+    Report,
+    Status,
+    contributions,
+    dump,
+    topic,
+)
+from device.contract_schema import json_schema
 from tests.build import envelope, report
 
 
@@ -79,3 +93,37 @@ def test_the_schema_names_the_topic_of_each_message() -> None:
 
 def test_a_report_is_well_below_the_limit() -> None:
     assert len(dump(report())) < 1024
+
+
+def test_every_published_group_declares_what_a_track_adds_and_all_of_them_share_one_epsilon() -> None:
+    declared = contributions()
+
+    assert declared.keys() == Groups.model_fields.keys()
+    assert sum(one.share for one in declared.values() if one.instead_of is None) <= 1
+    assert declared["emotion"] == Contribution(per_track=1, share=Fraction(1))
+
+
+HALF, MORE = Contribution(1, Fraction(1, 2)), Contribution(1, Fraction(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (Annotated[EmotionCounts, HALF], EmotionCounts, "group age: expected one Contribution"),
+        (Annotated[EmotionCounts, HALF], Annotated[EmotionCounts, Contribution(0, Fraction(1, 2))], "per_track >= 1"),
+        (Annotated[EmotionCounts, HALF], Annotated[EmotionCounts, MORE], "share 7/6 of the window's ε"),
+    ],
+)
+def test_a_group_that_declares_nothing_or_too_much_is_refused(first: Any, second: Any, said: str) -> None:
+    wider = create_model("Wider", emotion=(first, ...), age=(second, ...))
+
+    with pytest.raises(ValueError, match=said):
+        contributions(wider)
+
+
+def test_a_negative_figure_is_a_figure() -> None:
+    message = as_json(report())
+    message["groups"]["emotion"]["fear"] = -2
+
+    assert Report.model_validate(message).groups is not None
+    jsonschema.validate(message, json_schema("up/report"))

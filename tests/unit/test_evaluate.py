@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from device.contract import EMOTIONS
-from device.manifest import FOLDER
+from device.manifest import FOLDER, read_manifest
 from device.types import Face
 from models import eval_faces, eval_shares, framing, graph, measures
 from models.data import DataError
@@ -203,6 +203,27 @@ def test_clips_counts_the_people_of_each_video(tmp_path: Path, capsys: pytest.Ca
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"people": {"one": 1}}] * 2
 
 
+@pytest.mark.parametrize(
+    "words", [["--detector", "full"], ["--tiles", "2"], ["--form", "int8"], ["--detector", "short", "--tiles", "4"]]
+)
+def test_faces_can_be_looked_for_by_another_detector(words: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["faces", "--images", str(photos), "--boxes", str(photos / "boxes.json"), "--json", *words])
+
+    result = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert result["recall"] == 1.0
+    assert {result["detector"], str(result["tiles"])} >= {word for word in words[1::2] if word != "int8"}
+
+
+def test_a_model_file_of_ones_own_is_measured_under_its_own_hash(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    form = read_manifest()["face-short"].forms["float16"]
+    words = ["--detector", "short", "--model", str(FOLDER / form.file)]
+
+    main(["faces", "--images", str(photos), "--boxes", str(photos / "boxes.json"), "--json", *words])
+
+    assert json.loads(capsys.readouterr().out)["sha256"] == form.sha256
+
+
 @pytest.mark.parametrize("what", ["emotion", "faces", "photos", "shares"])
 def test_without_json_a_person_reads_a_table(
     what: str, crops: Path, photos: Path, every_emotion: Path, capsys: pytest.CaptureFixture[str]
@@ -240,6 +261,8 @@ def test_without_json_a_person_reads_a_table(
         (["emotion", "--data", "crops.npz", "--model", "other.txt"], "other.txt: .*cannot run this model"),
         (["emotion", "--data", "undecided.npz"], "undecided.npz: no row has a majority label"),
         (["clips", "--clips", "absent"], "absent: no such folder"),
+        (["faces", "--images", ".", "--boxes", "good.json", "--model", "absent.tflite"], "absent.tflite: cannot read the model"),
+        (["faces", "--images", ".", "--boxes", "good.json", "--model", "other.txt"], "other.txt: .*cannot run this model"),
         (["clips", "--clips", "empty"], "empty: no video in it"),
         (["clips", "--clips", "broken"], "broken.gif"),
         (["faces", "--images", ".", "--boxes", "absent.json"], "absent.json: cannot read the boxes"),

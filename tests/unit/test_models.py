@@ -17,7 +17,11 @@ from device.nets.emotion import EmotionNet
 from device.nets.face import FaceNet
 from device.tflite import Model, ModelFile, Tensor, TensorSpec, find_runtime
 
-NETS = {face.NAME: face, emotion.NAME: emotion}
+SPECS = {
+    emotion.NAME: (emotion.INPUTS, emotion.OUTPUTS),
+    **{detector.name: (detector.inputs, detector.outputs) for detector in face.DETECTORS.values()},
+}
+NETS = [(name, form) for name, entry in read_manifest().entries.items() for form in entry.forms or [None]]
 
 
 def file_of(path: Path, content: bytes) -> ModelFile:
@@ -25,8 +29,9 @@ def file_of(path: Path, content: bytes) -> ModelFile:
     return ModelFile(path, hashlib.sha256(content).hexdigest())
 
 
-def open_model(name: str) -> Model:
-    return Model(read_manifest().file(name), inputs=NETS[name].INPUTS, outputs=NETS[name].OUTPUTS)
+def open_model(name: str, form: str | None = None) -> Model:
+    inputs, outputs = SPECS[name]
+    return Model(read_manifest().file(name, form), inputs=inputs, outputs=outputs)
 
 
 def inside(model: Model) -> Tensor:
@@ -37,17 +42,35 @@ def inside(model: Model) -> Tensor:
 # the files that ship
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_a_shipped_model_is_the_one_in_the_manifest_and_has_the_tensors_that_its_module_expects(name: str) -> None:
-    model = open_model(name)
+@pytest.mark.parametrize(("name", "form"), NETS)
+def test_a_shipped_model_is_the_one_in_the_manifest_and_has_the_tensors_that_its_module_expects(
+    name: str, form: str | None
+) -> None:
+    model, entry = open_model(name, form), read_manifest()[name]
 
-    assert model.sha256 == read_manifest()[name].sha256
+    assert model.sha256 == (entry.forms[form].sha256 if form else entry.sha256)
+
+
+def test_the_form_that_tools_load_is_one_of_the_forms() -> None:
+    for entry in read_manifest().entries.values():
+        if entry.form is not None:
+            assert (entry.file, entry.sha256) == (entry.forms[entry.form].file, entry.forms[entry.form].sha256)
+
+
+def test_a_form_that_a_model_has_not_is_named_with_those_that_it_has() -> None:
+    with pytest.raises(
+        ModelError, match=r"manifest\.json: model 'face-back' has no form 'int4'; it has float16, int8, int8-weights"
+    ):
+        read_manifest().file("face-back", "int4")
+    with pytest.raises(ModelError, match=r"it has one without a name"):
+        read_manifest().file(emotion.NAME, "int8")
 
 
 def test_the_manifest_names_every_model_file_with_origin_and_licence() -> None:
     entries = read_manifest().entries
 
-    assert {entry.file for entry in entries.values()} == {path.name for path in FOLDER.glob("*.tflite")}
+    named = {entry.file for entry in entries.values()} | {form.file for entry in entries.values() for form in entry.forms.values()}
+    assert named == {path.name for path in FOLDER.glob("*.tflite")}
     assert all(entry.source and entry.licence for entry in entries.values())
 
 
@@ -61,18 +84,18 @@ def test_the_emotion_model_is_small_and_takes_grey_minus_128_as_it_is() -> None:
 # no pixel stays
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_input_holds_zeros_after_a_run(name: str) -> None:
-    model = open_model(name)
+@pytest.mark.parametrize(("name", "form"), NETS)
+def test_the_input_holds_zeros_after_a_run(name: str, form: str | None) -> None:
+    model = open_model(name, form)
 
     model.run(lambda out: out.fill(1))
 
     assert not inside(model).any()
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_input_holds_zeros_also_when_filling_it_fails(name: str) -> None:
-    model = open_model(name)
+@pytest.mark.parametrize(("name", "form"), NETS)
+def test_the_input_holds_zeros_also_when_filling_it_fails(name: str, form: str | None) -> None:
+    model = open_model(name, form)
 
     def half(out: Tensor) -> None:
         out[0, :10] = 1
@@ -84,9 +107,9 @@ def test_the_input_holds_zeros_also_when_filling_it_fails(name: str) -> None:
     assert not inside(model).any()
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_outputs_are_copies_that_the_next_run_does_not_change(name: str) -> None:
-    model = open_model(name)
+@pytest.mark.parametrize(("name", "form"), NETS)
+def test_outputs_are_copies_that_the_next_run_does_not_change(name: str, form: str | None) -> None:
+    model = open_model(name, form)
     first = model.run(lambda out: out.fill(1))
     kept = [output.copy() for output in first]
 
@@ -95,9 +118,9 @@ def test_outputs_are_copies_that_the_next_run_does_not_change(name: str) -> None
     assert all((output == copy).all() for output, copy in zip(first, kept, strict=True))
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_a_scrubbed_model_answers_as_if_it_had_seen_nothing(name: str) -> None:
-    model, fresh = open_model(name), open_model(name)
+@pytest.mark.parametrize(("name", "form"), NETS)
+def test_a_scrubbed_model_answers_as_if_it_had_seen_nothing(name: str, form: str | None) -> None:
+    model, fresh = open_model(name, form), open_model(name, form)
     model.run(lambda out: out.fill(1))
 
     model.scrub()
@@ -142,7 +165,7 @@ def test_a_file_that_is_no_model_is_refused_even_if_its_hash_is_expected(tmp_pat
 
 
 def test_a_model_for_another_job_is_refused_with_the_tensors_that_were_expected() -> None:
-    said = r"emotion\.tflite: input tensors are int8\[1, 48, 48, 1\]; expected float32\[1, 192, 192, 3\]"
+    said = r"emotion\.tflite: input tensors are int8\[1, 48, 48, 1\]; expected float32\|int8\[1, 192, 192, 3\]"
     with pytest.raises(ModelError, match=said):
         FaceNet(read_manifest().file(emotion.NAME))
 
@@ -185,7 +208,7 @@ def test_a_manifest_that_is_wrong_says_where(tmp_path: Path, content: str, where
 
 
 def test_a_model_that_the_manifest_lacks_is_named_with_those_that_it_has() -> None:
-    with pytest.raises(ModelError, match=r"no model named 'gaze'; it has emotion, face"):
+    with pytest.raises(ModelError, match=r"no model named 'gaze'; it has emotion, face, face-back, face-short"):
         read_manifest().file("gaze")
 
 

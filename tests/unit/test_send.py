@@ -227,7 +227,7 @@ def test_a_refused_status_is_said_once_and_holds_no_report_back(bench: Make) -> 
     b.later(STATUS_EVERY)
     b.happens(Refused(max(b.publisher.messages), "too large"))
 
-    assert b.said() == ["the broker refuses the status: too large"]
+    assert b.said() == ["the broker refuses the status or the notice: too large"]
     assert b.held("new") == []
 
 

@@ -1,0 +1,85 @@
+"""What the kernel and the C library are told about this process, so that pixels stay where they can be destroyed.
+
+``protect`` is called once, before the first picture. Nothing here can be switched off by a setting.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
+M_PERTURB: Final = -6  # malloc.h
+FREED: Final = 0xFF  # what memory is filled with when it is freed; its complement, 0, when it is handed out
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # asm-generic/mman.h
+LOCK_LIMIT: Final = "LimitMEMLOCK=infinity"
+
+Locked = Literal["locked", "no swap", "may be swapped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What this system has granted.
+
+    Attributes:
+        no_core: There is no core dump: its size is limited to 0, and the process is not dumpable.
+        overwritten: The C library overwrites memory when it is freed.
+        memory: Whether a page with pixels can get to a swap.
+    """
+
+    no_core: bool
+    overwritten: bool
+    memory: Locked
+
+    def complaints(self) -> list[str]:
+        """What is missing here, and what to do; empty when nothing is. Whether memory is locked depends on who asks."""
+        said = []
+        if not self.no_core:
+            said.append("this kernel does not let a process forbid its core dump; run a Linux kernel")
+        if not self.overwritten:
+            said.append(
+                "this C library cannot overwrite memory that is freed (glibc can), so parts of pictures stay there until it is "
+                "used again; use a system with glibc, such as Raspberry Pi OS"
+            )
+        return said
+
+
+def protect(*, pixels: bool) -> Protection:
+    """No core dumps, no reading by other processes of this user; and where there are pixels, no remains and no swap.
+
+    Memory that is freed is overwritten by glibc itself (``mallopt`` with ``M_PERTURB``): the libraries that decode, scale and
+    convert pictures keep buffers of their own that nobody else could wipe. Blocks of up to 1 KB, which glibc caches, are left out.
+
+    Args:
+        pixels: Whether this process ever holds a picture.
+
+    Returns:
+        What was granted; nothing is raised, because ``mien doctor`` says what is missing.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core = library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    if not pixels:
+        return Protection(no_core, overwritten=True, memory="no swap")
+    overwritten = hasattr(library, "mallopt") and library.mallopt(M_PERTURB, FREED) == 1
+    return Protection(no_core, overwritten, _lock(library))
+
+
+def _lock(library: ctypes.CDLL) -> Locked:
+    """Lock every page, now and later, once it is used: only without a limit, because beyond one nothing could be allocated."""
+    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY or os.geteuid() == 0
+    if unlimited and library.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0:
+        return "locked"
+    return "may be swapped" if _swaps() else "no swap"
+
+
+def _swaps() -> bool:
+    """Whether this machine has a swap, as far as can be seen."""
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except OSError:
+        return True

@@ -1,0 +1,96 @@
+"""What the privacy rules are given: the terms, a window's draft, the means, the circumstances. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from device.contract import CELLS, Cell, ModelHashes, Noise, Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the settings say about privacy.
+
+    Attributes:
+        k: Fewer people are not reported: of noised people with noise, of true ones without.
+        epsilon: Of one window; None while noise is off.
+        max_hold: How many noised windows may wait for k people and become one report, 1 or more.
+        policy: Id and version of the policy in force; None: nothing has been looked up, as in tests.
+        emotion: Whether the policy permits emotions; otherwise there is one cell, ``unknown``, and it is everybody.
+    """
+
+    k: int
+    noise: Noise = "off"
+    epsilon: Fraction | None = None
+    max_hold: int = 1
+    policy: str | None = None
+    emotion: bool = True
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that a window must have."""
+        return CELLS if self.emotion else ("unknown",)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A window on its way through the rules, alone or together with those that waited.
+
+    Attributes:
+        cells: People per cell, true until noise was added; ``None`` where the cell is suppressed.
+        people: The sum of the cells, before any was suppressed.
+        opted_out: People who said no, true until noise was added; in no cell, and not in ``people``.
+        paused: Whether nothing was looked at, because watching was paused.
+        windows: How many windows this is.
+        withheld: Why nothing may be said, once a rule has decided so.
+        held: Whether this waits for the next window.
+    """
+
+    cells: Mapping[Cell, int | None]
+    people: int
+    opted_out: int | None = 0
+    paused: bool = False
+    windows: int = 1
+    withheld: Withheld | None = None
+    held: bool = False
+
+
+def no_budget() -> bool:
+    return False
+
+
+def no_noise(_: Fraction) -> int:
+    raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the rules need beside the draft. Left out, nothing noised is published.
+
+    Attributes:
+        charge: Pays for one window, durably; whether there was enough.
+        noise: Draws from the discrete Laplace distribution of this ε: ``noise.discrete_laplace``.
+        waiting: Noised windows that were held.
+        last: Watching ends: nothing can be held any longer.
+    """
+
+    charge: Callable[[], bool] = no_budget
+    noise: Callable[[Fraction], int] = no_noise
+    waiting: Draft | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a report says about itself, beside its figures; ``last`` when watching ends with this window."""
+
+    seq: int
+    start: datetime
+    boot: str
+    synced: bool
+    models: ModelHashes
+    throttled: bool = False
+    last: bool = False

@@ -1,0 +1,1 @@
+"""The commands of ``mien-fleet``, each in the module of its subject."""

@@ -1,0 +1,60 @@
+"""The whole memory of a process that has seen canary pictures is searched: 0 hits, and more than 0 without any one protection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device.proof import memory
+from device.proof.canary import STAGES
+from device.proof.search import UnreadableError
+from tests.privacy.protections import PROTECTIONS, Protection, weakened
+
+FRAMES = -(-1000 // len(STAGES))  # a thousand in all
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Iterator[memory.Subject]:
+    with memory.subject() as running:
+        try:
+            running.search()
+        except UnreadableError as error:
+            pytest.skip(str(error))
+        yield running
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_thousand_pictures_leave_nothing_in_memory_whichever_stage_fails(subject: memory.Subject, stage: str) -> None:
+    answer = subject.run(stage, FRAMES)
+
+    assert answer.read > FRAMES
+    assert (answer.failed > 0) == (stage not in ("nothing", "greed"))
+    assert not answer.found
+
+
+def test_frames_crops_and_input_tensors_are_gone_at_once(subject: memory.Subject) -> None:
+    assert not subject.run("nothing", 9, wait=False).found
+
+
+@pytest.mark.parametrize("form", memory.FORMS)
+def test_a_picture_that_is_kept_is_found_in_each_form(subject: memory.Subject, form: str) -> None:
+    assert subject.plant(form)
+    assert not subject.search()
+
+
+def test_memory_that_was_freed_without_wiping_holds_nothing(subject: memory.Subject) -> None:
+    assert not subject.forgotten()
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda protection: protection.name)
+def test_without_this_protection_the_search_finds_something(protection: Protection, tmp_path: Path) -> None:
+    with memory.subject(weakened(protection, tmp_path)) as running:
+        if protection.stage == "forgotten":
+            found = running.forgotten()
+        else:
+            found = running.run(protection.stage, 6, wait=protection.wait).found
+
+    assert found

@@ -1,0 +1,226 @@
+"""The registry: migrations, several processes at once, and ``kill -9`` at every point of every step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from cryptography import x509
+from sqlalchemy import text
+
+from device.contract_enroll import Step, enroll_topic
+from provisioning import fleet as fleets
+from provisioning import manage
+from provisioning.errors import WordsError
+from provisioning.mosquitto import Size
+from provisioning.registry import Registry, RegistryError
+from provisioning.serve import Service
+from provisioning.tables import Table
+from tests.build import free_port
+from tests.conftest import ROOT, wait_for
+from tests.fleet import PASSPHRASE, Box, Manager
+
+END = b"-----END X509 CRL-----\n"
+
+POSTGRES = next((path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()), None)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind; the server is one of our own, on a free loopback port."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/registry.db"
+        return
+    if POSTGRES is None:
+        pytest.skip("PostgreSQL's server is not installed: sudo apt install postgresql")
+    base, port = Path(tempfile.mkdtemp(prefix="mien-postgres-")), free_port()  # where the server's own user may enter
+    data = base / "data"
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(base, "postgres")
+    made = subprocess.run(
+        [*as_user, POSTGRES / "initdb", "-D", data, "-A", "trust", "-U", "mien", "--no-sync"],
+        capture_output=True,
+        cwd="/",
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr.decode()
+    words = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+    with (tmp_path / "postgres.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*as_user, str(POSTGRES / "postgres"), *words], stdout=log, stderr=log, cwd="/", start_new_session=True
+        )
+    try:
+        ready = [str(POSTGRES / "pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
+        wait_for(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, why="PostgreSQL")
+        yield f"postgresql://mien@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run(
+            [*as_user, POSTGRES / "pg_ctl", "-D", data, "stop", "-m", "immediate"], capture_output=True, cwd="/", check=False
+        )
+        server.wait(20)
+        shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_migrations_make_exactly_the_tables_and_may_be_run_by_several_at_once(url: str, count: int) -> None:
+    with ThreadPoolExecutor(count) as pool:
+        registries = list(pool.map(Registry.open, [url] * count))
+
+    with registries[0].engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+    for registry in registries:
+        registry.close()
+
+
+def test_the_whole_way_works_on_either_database(url: str, tmp_path: Path) -> None:
+    box = Box("SN-1")
+    manager = Manager(tmp_path / "manager", url).batch("berlin", {"SN-1": box.id})
+
+    given = manager.enrol(box)
+
+    assert [one.state for one in manage.devices(manager.registry)] == ["live"]
+    manage.set_label(manager.registry, given["device"], "store", "berlin-3")
+    assert manage.devices(manager.registry)[0].labels == {"store": "berlin-3"}
+    manager.close()
+
+
+def test_several_processes_that_get_the_same_request_at_once_issue_one_certificate(url: str, tmp_path: Path) -> None:
+    box = Box("SN-1")
+    managers = [Manager(tmp_path / "manager", url) for _ in range(4)]
+    managers[0].batch("berlin", {"SN-1": box.id})
+    requests = [box.csr() for _ in range(12)]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: managers[n % 4].ask("berlin", box.id, "csr", requests[n]), range(12)))
+
+    assert {one["said"] for one in answers} == {"accepted"}
+    assert len({one["certificate"] for one in answers}) == 1
+    assert len({one["token"] for one in answers}) == 1
+    for manager in managers:
+        manager.close()
+
+
+def test_a_database_newer_than_the_program_is_refused_in_words(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/registry.db"
+    registry = Registry.open(url)
+    with registry.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    registry.close()
+
+    with pytest.raises(RegistryError, match=r"made by a newer mien-fleet"):
+        Registry.open(url)
+
+
+@pytest.mark.parametrize("url", ["", "nothing", "mysql://a/b", "sqlite://", "sqlite:////nowhere/at/all.db"])
+def test_a_database_that_cannot_be_used_is_refused_in_words(url: str) -> None:
+    with pytest.raises(RegistryError, match=r"expected sqlite|check that the database is there"):
+        Registry.open(url)
+
+
+def test_a_password_in_a_url_is_never_said() -> None:
+    with pytest.raises(RegistryError) as refused:
+        Registry.open(f"postgresql://mien:secret@127.0.0.1:{free_port()}/x")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_words_that_a_batch_cannot_have_are_refused_and_nothing_changes(tmp_path: Path) -> None:
+    manager = Manager(tmp_path).batch("berlin", {"SN-1": None})
+    wrong: list[tuple[str, str, dict[str, str | None]]] = [
+        ("a/b", "retail", {}),
+        ("berlin", "kiosk", {}),
+        ("berlin", "retail", {"SN-2": None, "+": None}),
+        ("berlin", "retail", {"SN-2": "short"}),
+        ("paris", "retail", {"SN-2": None, "SN-1": None}),
+    ]
+    for name, setting, serials in wrong:
+        with pytest.raises(WordsError):
+            manage.add_batch(manager.registry, name, setting, "DE", serials)
+
+    assert [one.serial for one in manage.devices(manager.registry)] == ["SN-1"]
+    manager.close()
+
+
+# One life of a service that is killed: at the beginning of the request, after it is decided and before it is stored, or after that.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy.orm import Session
+from tests.fleet import Manager
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+manager = Manager(Path(sys.argv[1]))
+where = sys.argv[2]
+if where == "before it is decided":
+    manager.intake._decide = die
+elif where == "before it is stored":
+    from sqlalchemy import event
+    event.listen(manager.registry.engine, "commit", die)
+manager.intake.handle(sys.argv[3], sys.stdin.buffer.read())
+die()
+"""
+
+
+@pytest.mark.parametrize("step", ["csr", "register", "confirm"])
+@pytest.mark.parametrize("where", ["before it is decided", "before it is stored", "before it is answered"])
+def test_a_service_killed_at_any_point_of_any_step_leaves_one_certificate(tmp_path: Path, step: Step, where: str) -> None:
+    box = Box("SN-1")
+    manager = Manager(tmp_path).batch("berlin", {"SN-1": box.id})
+    given = {} if step == "csr" else manager.csr(box)
+    if step == "confirm":
+        manager.register(box, given["token"])
+    name = given["device"] if step == "confirm" else "berlin"
+    payload = box.csr() if step == "csr" else box.proof(step, name, given["token"])
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path, where, enroll_topic(name, box.id, step)], input=payload, cwd=ROOT, check=False
+    )
+    stored = list(manager.states("SN-1").values())
+    again = manager.ask(name, box.id, step, payload)
+
+    assert killed.returncode == -signal.SIGKILL
+    effect = {"csr": [], "register": [f"{box.id[:12]} pending"], "confirm": [f"{box.id[:12]} registered"]}[step]
+    done = {"csr": "pending", "register": "registered", "confirm": "live"}[step]
+    assert stored == ([f"{box.id[:12]} {done}"] if where == "before it is answered" else effect)
+    assert again["said"] == "accepted"
+    manager.enrol(box)
+    assert list(manager.states("SN-1").values()) == [f"{box.id[:12]} live"]
+    manager.close()
+
+
+def test_what_was_replaced_or_waited_too_long_is_put_on_the_revocation_list(tmp_path: Path) -> None:
+    fleet = fleets.init(tmp_path / "fleet", "mqtts://localhost:8883", Size(10, 24), PASSPHRASE)
+    late, old, new = Box("SN-1"), Box("SN-2"), Box("SN-2")
+    manager = Manager(tmp_path).batch("berlin", {"SN-1": late.id, "SN-2": old.id})
+    manager.csr(late)
+    manager.enrol(old)
+    manage.add_batch(manager.registry, "berlin", "retail", "DE", {"SN-2": new.id})
+    manager.csr(new)
+    manage.decide(manager.registry, "SN-2", replace=True)
+    manager.enrol(new)
+    manager.clock.at += 3600
+    service = Service(fleet, manager.authority, manager.registry)
+
+    service.look_after_certificates()
+    service.look_after_certificates()
+
+    (dropped,), (superseded, live) = manager.states("SN-1"), manager.states("SN-2")
+    listed = x509.load_pem_x509_crl((fleet.folder / "broker" / "crl.pem").read_bytes().split(b"-----END X509 CRL-----")[0] + END)
+    assert {f"{one.serial_number:x}" for one in listed} == {dropped, superseded}
+    assert manager.states("SN-2")[live].endswith("live")
+    assert manage.ended(manager.registry) == {}
+    manager.close()
