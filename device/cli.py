@@ -257,10 +257,10 @@ def bench(*, as_json: bool, frames: int, runtime: str, choose: bool, write: bool
     from device.commands import choose as choosing
     from device.process import protect
 
+    if not choose and (write or file):
+        raise click.UsageError("--write and --settings go with --choose")
     protect(pixels=True)  # which costs time, too
     if not choose:
-        if write or file:
-            raise click.UsageError("--write and --settings go with --choose")
         click.echo(bench.run(frames, runtime, as_json=as_json))
         return
     there = file is not None or settings_file.SYSTEM_FILE.exists()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 M_PERTURB: Final = -6  # malloc.h
+NO_CACHE: Final = "glibc.malloc.tcache_count=0"
 FREED: Final = 0xFF  # what memory is filled with when it is freed; its complement, 0, when it is handed out
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # asm-generic/mman.h
 LOCK_LIMIT: Final = "LimitMEMLOCK=infinity"
@@ -52,7 +54,9 @@ def protect(*, pixels: bool) -> Protection:
     """No core dumps, no reading by other processes of this user; and where there are pixels, no remains and no swap.
 
     Memory that is freed is overwritten by glibc itself (``mallopt`` with ``M_PERTURB``): the libraries that decode, scale and
-    convert pictures keep buffers of their own that nobody else could wipe. Blocks of up to 1 KB, which glibc caches, are left out.
+    convert pictures use buffers of their own that nobody else could wipe. Small blocks would be left out, rows of pictures among
+    them, because glibc caches them as they are; that cache can only be switched off before a process starts. So this one starts
+    itself again, once: whatever calls this calls it first.
 
     Args:
         pixels: Whether this process ever holds a picture.
@@ -65,8 +69,19 @@ def protect(*, pixels: bool) -> Protection:
     no_core = library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
     if not pixels:
         return Protection(no_core, overwritten=True, memory="no swap")
+    if hasattr(library, "mallopt"):
+        _start_without_cache()
     overwritten = hasattr(library, "mallopt") and library.mallopt(M_PERTURB, FREED) == 1
     return Protection(no_core, overwritten, _lock(library))
+
+
+def _start_without_cache() -> None:
+    """Become the same program again, with glibc's cache of small blocks off, unless it is."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if NO_CACHE not in tunables.split(":"):
+        others = [tunable for tunable in tunables.split(":") if tunable and not tunable.startswith(NO_CACHE.partition("=")[0])]
+        os.environ["GLIBC_TUNABLES"] = ":".join([*others, NO_CACHE])
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (this very program)
 
 
 def _lock(library: ctypes.CDLL) -> Locked:

@@ -70,6 +70,7 @@ class Needle:
         inverted: Whether light and dark have changed places.
         several: Whether a stripe that is wide enough is sampled more than once.
         spread: How unlike each other the light samples may be, and the dark ones, as a fraction of the gap between the two.
+        least: Hits in one place of memory, below which they are chance: a layer that holds a picture holds many rows of it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Needle:
     inverted: bool = False
     several: bool = True
     spread: float = 0.5
+    least: int = 1
 
     def samples(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Where the light and where the dark samples lie, in values from the first."""
@@ -132,6 +134,11 @@ FACES: Final = (
 )  # where stripes 20 to 32, and 47 to 59, are seen
 
 
+# What a detector looks at, how long its longer side is, and the first of the stripes that are looked for in it: the whole picture,
+# and with tiles = 2 its last part, columns 274 to 640.
+VIEWS: Final = (("picture", WIDTH, 8, 6), ("part", HEIGHT, 30, 13))
+
+
 def needles(tensors: Iterable[Tensor]) -> tuple[Needle, ...]:
     """All forms in which the pipeline could leave the picture, or a part of it.
 
@@ -158,15 +165,18 @@ def needles(tensors: Iterable[Tensor]) -> tuple[Needle, ...]:
 
 
 def _of_picture(tensor: Tensor) -> list[Needle]:
-    """The whole picture, scaled: as it goes in, and as the first layers hold it, where light may have become dark."""
-    side, row = tensor.side, tensor.row * tensor.channels
+    """The picture, scaled: as it goes in, and as the first layers hold it, where light may have become dark."""
+    return [needle for view in VIEWS for needle in _of_view(tensor, *view)]
+
+
+def _of_view(tensor: Tensor, view: str, longer: int, first: int, broad: int) -> list[Needle]:
+    side = tensor.side
     if tensor.channels <= 3:
-        stripe = WIDE * side / WIDTH
-        return [Needle(f"{side} px picture, {n}", n, tensor.channels, stripe, row=row, rows=3) for n in NUMBERS if stripe > 2]
-    stripe, name = BROAD * side / WIDTH, f"{side} px activations, {tensor.channels} channels"
-    rows = 2 if tensor.number == "float32" else 3
+        row, stripe = tensor.row * tensor.channels, WIDE * side / longer
+        return [Needle(f"{side} px {view}, {n}", n, tensor.channels, stripe, first, row=row, rows=3) for n in NUMBERS if stripe > 2]
+    stripe, name = BROAD * side / longer, f"{side} px layer of the {view}, {tensor.channels} channels"
     return [
-        Needle(name + word, tensor.number, tensor.channels, stripe, 6, 12, row, rows, swapped, several=False, spread=1.5)
+        Needle(name + word, tensor.number, tensor.channels, stripe, broad, 12, 0, 1, swapped, several=False, spread=1.5, least=10)
         for word, swapped in (("", False), (" inverted", True))
         if stripe > 1.5
     ]

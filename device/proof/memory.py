@@ -20,7 +20,7 @@ from device.proof import canary, pictures
 from device.proof.search import find_in_process, fingerprints
 
 HERE: Final = Path(__file__).resolve().parents[2]
-FORMS: Final = ("RGB", "BGR", "grey", "NV12", "float32", "int8")
+FORMS: Final = ("RGB", "BGR", "grey", "NV12", "float32", "int8", "rows")
 
 
 @dataclass(frozen=True, slots=True)

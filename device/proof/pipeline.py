@@ -46,13 +46,14 @@ from device.watch import Watcher, load_nets
 
 LARGE: Final = 40  # width of a layer in which a picture could be recognised, pixels
 SECOND: Final = 1.0  # after the last face, until which intermediate tensors may still hold it
-FORMS: Final[dict[str, Callable[[Pixels], npt.NDArray[Any]]]] = {
+FORMS: Final[dict[str, Callable[[Pixels], object]]] = {
     "RGB": lambda rgb: rgb.copy(),
     "BGR": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR),
     "grey": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY),
     "NV12": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420),  # its luma is that of NV12
     "float32": lambda rgb: rgb.astype(np.float32) / np.float32(127.5) - np.float32(1),
     "int8": lambda rgb: (np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) ^ 0x80).view(np.int8),
+    "rows": lambda rgb: [row.tobytes() for row in cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[100:150]],  # small blocks of memory
 }
 
 
@@ -126,7 +127,7 @@ class Subject:
         self.watcher = Watcher(self.settings, self.nets.hashes, this_boot(), Outbox(self.spool, logger), logger)
         self.kept: list[BaseException] = []  # with their tracebacks, as a crash report would
         self.held: list[npt.NDArray[Any]] = []
-        self.planted: list[npt.NDArray[Any]] = []
+        self.planted: list[object] = []
         self.greedy = False
 
     def tensors(self) -> str:

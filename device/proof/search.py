@@ -44,7 +44,7 @@ def find(content: bytes | bytearray | memoryview, needles: Iterable[Needle]) -> 
     raw = np.frombuffer(content, np.uint8)
     found: Counter[str] = Counter()
     for needle in needles:
-        if hits := _count(_values(raw, needle), needle):
+        if (hits := _count(_values(raw, needle), needle)) >= needle.least:
             found[needle.name] += hits
     return found
 

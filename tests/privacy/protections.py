@@ -50,6 +50,7 @@ PROTECTIONS = (
     ),
     Protection("layers", "tflite.py", (("                    model.scrub(idle=IDLE)\n", "                    pass\n"),)),
     Protection("driver's buffers", "cameras/picamera2.py", (("                buffer.array.fill(0)\n", "                pass\n"),)),
+    Protection("freed rows", "process.py", (("        _start_without_cache()\n", "        pass\n"),), "forgotten"),
     Protection("freed memory", "process.py", ((" and library.mallopt(M_PERTURB, FREED) == 1", ""),), "forgotten"),
 )
 
