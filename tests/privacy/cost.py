@@ -65,11 +65,8 @@ def main(rounds: int = 40) -> None:
     with_all, without, scrub = (statistics.median(column) for column in zip(*((a[0], b[0], a[1]) for a, b in turns), strict=True))
     share = statistics.median(a[0] / b[0] for a, b in turns) - 1
     print(f"a frame {with_all:.2f} ms with all protections, {without:.2f} ms without: {100 * share:+.1f} %")
-    print(
-        print(
-            f"a blank invoke of the emotion model {scrub:.2f} ms, once in three frames at most: {100 * scrub / 3 / without:.1f} % of a frame"
-        )
-    )
+    part = 100 * scrub / 3 / without
+    print(f"a blank invoke of the emotion model {scrub:.2f} ms, once in three frames at most: {part:.1f} % of a frame")
 
 
 if __name__ == "__main__":
