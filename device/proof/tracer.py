@@ -29,6 +29,8 @@ OPENS: Final = ("open", "openat", "openat2", "creat")
 CALL: Final = re.compile(r"^(?:\d+ +)?([a-z_0-9]+)\((.*)$")
 STRING: Final = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 POINTER: Final = re.compile(r"(?:, |iov_base=)0x[0-9a-f]+")
+TO_WRITE: Final = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
+BLINDED: Final = "strace cannot see what is written, because the process is not dumpable; run as root"
 LONGEST: Final = 4_000_000  # bytes of one argument that are written down
 
 
@@ -129,7 +131,7 @@ def _take(made: Trace, call: str, rest: str) -> None:
         strings = STRING.findall(rest)
         arguments = _without_names(rest)
         if POINTER.search(STRING.sub("", arguments)) and not failed:
-            raise NotTriedError("strace cannot see what is written, because the process is not dumpable; run as root")
+            raise NotTriedError(BLINDED)
         if any(cut for _, cut in strings):
             raise MienError(f"more than {LONGEST} bytes were written at once, which is more than the trace holds")
         target = re.match(r"\d+<((?:[^<>]|<[^>]*>|->)*)>", rest)
@@ -141,11 +143,9 @@ def _take(made: Trace, call: str, rest: str) -> None:
             made.blind.append(f"mmap {rest[:200]}")
     elif call == "socket":
         made.sockets.add(rest.partition(",")[0])
-    elif (
-        call in OPENS
-        and not failed
-        and re.search(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND", rest + ("O_WRONLY" * (call == "creat")))
-    ):
+    elif call in OPENS and not failed and (call == "creat" or TO_WRITE.search(rest)):
+        if not STRING.search(rest):
+            raise NotTriedError(BLINDED)
         opened = re.search(r"\) += \d+<(.*)>$", rest)
         made.opened.add(_path(opened[1]) if opened else _bytes(STRING.findall(rest)[0][0]).decode(errors="replace"))
 

@@ -66,7 +66,7 @@ def main(rounds: int = 40) -> None:
     share = statistics.median(a[0] / b[0] for a, b in turns) - 1
     print(f"a frame {with_all:.2f} ms with all protections, {without:.2f} ms without: {100 * share:+.1f} %")
     part = 100 * scrub / 3 / without
-    print(f"a blank invoke of the emotion model {scrub:.2f} ms, once in three frames at most: {part:.1f} % of a frame")
+    print(f"a blank invoke of the emotion model {scrub:.2f} ms, once in three frames at most: {part:.1f} %")
 
 
 if __name__ == "__main__":

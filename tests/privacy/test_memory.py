@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,18 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def subject() -> Iterator[memory.Subject]:
-    with memory.subject() as running:
-        try:
-            running.search()
-        except UnreadableError as error:
-            pytest.skip(str(error))
+    with searched() as running:
         yield running
+
+
+@contextmanager
+def searched(code: Path = memory.HERE) -> Iterator[memory.Subject]:
+    """A process that may be searched."""
+    try:
+        with memory.subject(code) as running:
+            yield running
+    except UnreadableError as error:
+        pytest.skip(str(error))
 
 
 def outside_layers(answer: memory.Answer) -> Counter[str]:
@@ -58,7 +65,7 @@ def test_memory_that_was_freed_without_wiping_holds_nothing(subject: memory.Subj
 
 @pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda protection: protection.name)
 def test_without_this_protection_the_search_finds_something(protection: Protection, tmp_path: Path) -> None:
-    with memory.subject(weakened(protection, tmp_path)) as running:
+    with searched(weakened(protection, tmp_path)) as running:
         if protection.stage == "forgotten":
             found = running.forgotten()
         elif protection.wait:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from device.proof.claims import TRIALS
+from device.proof.sandbox import without_network
+from device.proof.tracer import NotTriedError, trace
 
 ROOT = Path(__file__).parents[2]
 
 
-def prove(**environment: str) -> tuple[int, dict[str, object]]:
-    words = [sys.executable, "-m", "device.cli", "prove", "--json", "--frames", "39"]
-    done = subprocess.run(
-        words, check=False, capture_output=True, text=True, cwd=ROOT, timeout=280, env={**os.environ, **environment}
-    )
+def prove(*before: str) -> tuple[int, dict[str, object]]:
+    words = [*before, sys.executable, "-m", "device.cli", "prove", "--json", "--frames", "39"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, timeout=280)
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -42,13 +43,24 @@ def test_every_claim_is_proven_or_says_why_it_could_not_be_tried() -> None:
     assert code == 1 - proof["ok"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv, to give up rights")
 @pytest.mark.timeout(300)
-def test_without_strace_and_namespaces_it_says_what_to_install_and_is_not_ok(tmp_path: Path) -> None:
-    code, proof = prove(PATH=str(tmp_path))
+def test_an_ordinary_user_is_told_what_needs_root_and_the_rest_is_proven() -> None:
+    code, proof = prove("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
     claims = proof["claims"]
     assert isinstance(claims, list)
-    told = [claim["evidence"] for claim in claims if claim["hits"] is None]
+    untried = [claim["evidence"] for claim in claims if claim["hits"] is None]
     assert (code, proof["ok"]) == (1, 0)
-    assert [text for text in told if "apt install strace" in text]
-    assert [text for text in told if "apt install util-linux" in text]
+    assert all("run as root" in evidence for evidence in untried)
+    assert all(claim["ok"] for claim in claims if claim["hits"] is not None)
+    assert len(untried) <= 4
+
+
+def test_without_strace_and_unshare_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(NotTriedError, match="apt install strace"):
+        trace([sys.executable], tmp_path / "trace", env=os.environ, cwd=tmp_path, timeout=1)
+    with pytest.raises(NotTriedError, match="apt install util-linux"):
+        without_network([sys.executable])
