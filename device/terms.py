@@ -63,7 +63,8 @@ def no_budget() -> bool:
 
 
 def no_noise(_: Fraction) -> int:
-    raise NotImplementedError
+    """Where no source of noise is given: noise that is asked for all the same fails closed. Raises ValueError."""
+    raise ValueError("noise is wanted, and no source of it was given")
 
 
 @dataclass(frozen=True, slots=True)
