@@ -8,9 +8,9 @@ manifest. ``models.export`` does the same when it releases a network. Three choi
 Temperature: the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599), shared by both points.
 
 Offsets: ``-strength · log(prior)``, the logit adjustment of Menon et al. 2021 (arXiv 2007.07314); the prior is how often each label
-occurs in the training rows. Point ``single`` takes the strength with the least negative log-likelihood (accuracy jumps by single
-rows and chooses at random), ``count`` the one whose counts have the least error in samples of 50 faces with random shares (the
-protocol of ``evaluate shares``); of equals, the weaker.
+occurs in the training rows. Point ``single`` has none: the best guess about a face takes into account how common an emotion is.
+``count`` takes the strength whose counts have the least error in samples of 50 faces with random shares (the protocol of
+``evaluate shares``); of equals, the weaker.
 
 Unknown: a right answer is worth 1, a wrong one costs 1, unknown costs nothing; the threshold is the one with the highest sum. Point
 ``count`` weighs the emotions equally (but contempt, which hardly occurs), so that the common ones do not decide alone.
@@ -98,10 +98,7 @@ def choose(probabilities: Probabilities, labels: Labels, prior: npt.NDArray[np.f
     """
     temperature = measures.fit_temperature(probabilities, labels)
     read = [measures.tempered(probabilities, temperature, -s * prior) for s in STRENGTHS]
-    best = {
-        "single": int(np.argmin([round(measures.negative_log_likelihood(p, labels), 6) for p in read])),
-        "count": int(np.argmin([round(count_error(p, labels), 6) for p in read])),
-    }
+    best = {"single": 0, "count": int(np.argmin([round(count_error(p, labels), 6) for p in read]))}
     rows = np.bincount(labels, minlength=len(EMOTIONS))
     equal = np.where(np.arange(len(EMOTIONS)) < SHARED, 1 / np.maximum(rows, 1), 0.0)
     weights = {"single": np.ones(len(EMOTIONS)), "count": equal}

@@ -63,8 +63,8 @@ def load_picture(path: Path, kind: Kind | None = None, number: int = 0) -> Frame
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the picture ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        raise DataError(f"{path}: cannot read the picture ({getattr(error, 'strerror', None) or error})") from error
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error:  # for example a picture that claims to be larger than OpenCV allows

@@ -8,12 +8,10 @@ import cv2
 import numpy as np
 
 from device.contract import EMOTIONS
-from device.manifest import read_manifest
-from device.nets import face
 from device.nets.emotion import EmotionNet
-from device.nets.face import FaceNet
 from device.types import Frame, Pixels
 from models import data
+from models.detector import DEVICE
 from models.eval_emotion import pick
 from models.peers.port import serve
 
@@ -23,7 +21,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     file, point = pick(None, "single")
     read = EmotionNet(file, temperature=point.temperature, offsets=point.offsets)
-    find = FaceNet(read_manifest().file(face.NAME))
+    find = DEVICE.open()
 
     def read_face(picture: Pixels) -> Callable[[], str]:
         (found,) = data.find_faces(picture[None, :, :, 0], find)

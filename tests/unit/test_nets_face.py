@@ -11,7 +11,7 @@ import pytest
 
 from device.manifest import read_manifest
 from device.nets import _tiles, face
-from device.nets._letterbox import Letterbox, levels, prepare
+from device.nets._letterbox import Letterbox
 from device.nets.face import BACK, DETECTORS, FULL, SHORT, FaceNet
 from device.types import Face, Frame
 
@@ -98,23 +98,6 @@ def test_a_box_without_area_merges_with_nothing_and_divides_by_nothing() -> None
     assert len(found) == 2
 
 
-# letterbox
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "expected"),
-    [
-        (640, 480, Letterbox(192, 192, 144, 0, 24)),
-        (480, 640, Letterbox(192, 144, 192, 24, 0)),
-        (1920, 1080, Letterbox(192, 192, 108, 0, 42)),
-        (100, 100, Letterbox(192, 192, 192, 0, 0)),
-        (4000, 2, Letterbox(192, 192, 1, 0, 95)),
-    ],
-)
-def test_a_picture_keeps_its_aspect_and_lies_in_the_middle(width: int, height: int, expected: Letterbox) -> None:
-    assert Letterbox.of(width, height, SIDE) == expected
-
-
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640)])
 def test_the_letterbox_is_undone_in_boxes_and_keypoints(width: int, height: int) -> None:
     """The cell at the middle of the input is the middle of the frame; a square in the input is a square in the frame."""
@@ -125,21 +108,6 @@ def test_the_letterbox_is_undone_in_boxes_and_keypoints(width: int, height: int)
     assert (x1 - x0) * width == pytest.approx((y1 - y0) * height)
     assert (x1 - x0) * width == pytest.approx(48 * 640 / SIDE)
     assert found.keypoints[0] == pytest.approx((0.5 + 2 * 640 / SIDE / width, 0.5 + 2 * 640 / SIDE / height))
-
-
-@pytest.mark.parametrize(("width", "height", "rows", "columns"), [(64, 32, (48, 144), (0, 192)), (300, 600, (0, 192), (48, 144))])
-def test_prepare_fills_the_letterbox_from_minus_one_to_one_and_leaves_grey_around_it(
-    width: int, height: int, rows: tuple[int, int], columns: tuple[int, int]
-) -> None:
-    pixels = np.full((height, width, 3), (0, 255, 51), np.uint8)
-    out = np.full((1, SIDE, SIDE, 3), 9, np.float32)
-
-    prepare(pixels, out)
-
-    inside = out[0, rows[0] : rows[1], columns[0] : columns[1]]
-    np.testing.assert_allclose(inside, np.broadcast_to([-1, 1, -0.6], inside.shape), atol=1e-6)
-    out[0, rows[0] : rows[1], columns[0] : columns[1]] = 0
-    assert not out.any()
 
 
 # anchors
@@ -201,26 +169,6 @@ def test_a_box_that_lies_in_another_is_the_same_face_only_between_views() -> Non
 
     assert len(face.merge(rows, scores)) == 2
     assert len(face.merge(rows, scores, face.SAME_FACE_INSIDE)) == 1
-
-
-# int8 inputs
-
-
-def test_levels_are_what_an_int8_input_of_that_scale_holds_them_as_and_no_two_become_one() -> None:
-    table = levels(1 / 127.5, -1).astype(int)
-
-    assert (table == np.arange(-128, 128)).all()
-    assert np.abs((table + 1) / 127.5 - (np.arange(256) / 127.5 - 1)).max() < 0.51 / 127.5
-
-
-def test_an_int8_input_gets_the_levels_of_the_table_and_its_zero_around_them() -> None:
-    pixels = np.full((32, 64, 3), (0, 255, 51), np.uint8)
-    out = np.full((1, SIDE, SIDE, 3), 99, np.int8)
-
-    prepare(pixels, out, levels(1 / 127.5, -1), -1)
-
-    assert out[0, 96, 96].tolist() == [-128, 127, -77]
-    assert (out[0, :48] == -1).all()
 
 
 # the real models

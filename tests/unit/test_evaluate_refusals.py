@@ -1,0 +1,122 @@
+"""``python -m models.evaluate``: bad input ends with one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from device.contract import EMOTIONS
+from device.manifest import FOLDER
+from models import graph
+from models.evaluate import main
+
+
+def with_a_bias_of_nan(content: bytes) -> bytes:
+    """A network whose last layer, a float one, answers with what is not a number."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    last = next(step for name, step in graph.parse(content).named if name == "FULLY_CONNECTED")
+    bias = bytes(model.buffers[model.subgraphs[0].tensors[last.inputs[2]].buffer].data)
+    assert content.count(bias) == 1
+    return content.replace(bias, np.full(len(EMOTIONS), np.nan, np.float32).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["emotion", "--data", "absent.npz"], "absent.npz: no such file"),
+        (["emotion", "--data", "other.txt"], "other.txt: not a FER"),
+        (["emotion", "--data", "crops.npz", "--model", "absent.tflite"], "absent.tflite: cannot read the model"),
+        (["emotion", "--data", "crops.npz", "--model", "other.txt"], "other.txt: .*cannot run this model"),
+        (["emotion", "--data", "undecided.npz"], "undecided.npz: no row has a majority label"),
+        (["clips", "--clips", "absent"], "absent: no such folder"),
+        (["faces", "--images", ".", "--boxes", "good.json", "--model", "absent.tflite"], "absent.tflite: cannot read the model"),
+        (["faces", "--images", ".", "--boxes", "good.json", "--model", "other.txt"], "other.txt: .*cannot run this model"),
+        (["clips", "--clips", "empty"], "empty: no video in it"),
+        (["clips", "--clips", "broken"], "broken.gif"),
+        (["faces", "--images", ".", "--boxes", "absent.json"], "absent.json: cannot read the boxes"),
+        (["faces", "--images", ".", "--boxes", "other.txt"], "other.txt: the file: "),
+        (["faces", "--images", ".", "--boxes", "three.json"], r"three.json: a.png.0: .*expected \{\"file name\""),
+        (["faces", "--images", ".", "--boxes", "upside.json"], "upside.json: a.png: a box is empty or upside down"),
+        (["faces", "--images", ".", "--boxes", "none.json"], "none.json: it names no image"),
+        (["faces", "--images", "absent", "--boxes", "good.json"], "absent: no such folder"),
+        (["faces", "--images", ".", "--boxes", "good.json"], "a.png: not a picture"),
+        (["faces", "--images", ".", "--boxes", "nul.json"], "cannot read the picture .*null"),
+        (["photos", "--images", ".", "--labels", "absent.csv"], "absent.csv: cannot read the labels"),
+        (["photos", "--images", ".", "--labels", "other.txt"], "other.txt: no column 'path'"),
+        (["photos", "--images", ".", "--labels", "a.png"], "a.png: not a CSV file in UTF-8"),
+        (
+            ["photos", "--images", ".", "--labels", "bored.csv"],
+            "bored.csv: line 3: 'b.png', 'bored'; expected .* neutral, happiness",
+        ),
+        (["photos", "--images", ".", "--labels", "empty.csv"], "empty.csv: it names no picture"),
+        (["photos", "--images", "absent", "--labels", "good.csv"], "absent: no such folder"),
+        (["photos", "--images", ".", "--labels", "good.csv"], "a.png: not a picture"),
+        (["shares", "--data", "absent.npz"], "absent.npz: no such file"),
+        (["shares", "--data", "crops.npz"], "crops.npz: no row is labelled sadness"),
+        (["shares", "--data", "crops.npz", "--size", "0"], "--size 0: expected at least 1"),
+        (["shares", "--data", "crops.npz", "--samples", "99999999999"], "--samples 99999999999: expected at most 1000000"),
+        (["emotion", "--data", "crops.npz", "--model", "nan.tflite"], "nan.tflite: it answers with values that are not numbers"),
+        (["emotion", "--data", "crops.npz", "--model", "half.tflite"], "half.tflite: .*cannot run this model"),
+        (["shares", "--data", "crops.npz", "--seed", "-1"], "--seed -1: expected at least 0"),
+    ],
+)
+def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
+    words: list[str], message: str, crops: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = crops.parent
+    monkeypatch.chdir(folder)
+    (folder / "other.txt").write_text("hello")
+    (folder / "a.png").write_bytes(b"\x89PNG and then nothing")
+    (folder / "empty").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "broken.gif").write_bytes(b"GIF89a and then nothing")
+    boxes = {
+        "three": {"a.png": [[1, 2, 3]]},
+        "upside": {"a.png": [[9, 9, 1, 1]]},
+        "none": {},
+        "nul": {"a\0.png": []},
+        "good": {"a.png": [[1, 1, 9, 9]]},
+    }
+    for name, content in boxes.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    tables = {"bored": "path,emotion\na.png,anger\nb.png,bored\n", "empty": "path,emotion\n", "good": "path,emotion\na.png,fear\n"}
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    shipped = (FOLDER / "emotion.tflite").read_bytes()
+    (folder / "half.tflite").write_bytes(shipped[: len(shipped) // 2])
+    (folder / "nan.tflite").write_bytes(with_a_bias_of_nan(shipped))
+    np.savez(
+        folder / "undecided.npz", images=np.zeros((1, 48, 48), np.uint8), votes=np.ones((1, 10), np.uint8), names=np.array(["a"])
+    )
+
+    code = main(words)
+
+    said = capfd.readouterr()
+    assert code == 2
+    assert not said.out
+    (line,) = [line for line in said.err.splitlines() if line.startswith("evaluate: ")]
+    assert re.search(message, line)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["emotion", "--data", "a.npz", "--degrade", "fog"], "argument --degrade: invalid choice: 'fog'.*infrared"),
+        (["emotion", "--data", "a.npz", "--point", "both"], "argument --point: invalid choice: 'both'"),
+        (["shares", "--data", "a.npz", "--size", "many"], "argument --size: invalid int value: 'many'"),
+        (["photos", "--images", "."], "required: --labels"),
+        ([], "required: WHAT"),
+    ],
+)
+def test_wrong_words_end_with_one_clear_line_too(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert re.search(message, line)
