@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import click
 
 from device import settings as settings_file
+from device.commands.enroll_words import enroll
+from device.commands.settings_words import settings
 from device.errors import MienError
 from device.version import VERSION
 
@@ -61,16 +62,26 @@ def watch(file: Path | None, camera: str | None) -> None:
     Runs until it is told to stop (Ctrl-C, SIGTERM) or, on a recording, until its end.
     """
     from device import log
+    from device.bound import bind
+    from device.changes import changes, goodbye
+    from device.checkup import Checkup
     from device.clock import this_boot
+    from device.orders import Orders
     from device.process import protect
     from device.stop import Stop
     from device.watch import watch
 
+    def read() -> settings_file.Settings:
+        found = bind(settings_file.load(file))
+        return found if camera is None else settings_file.with_camera(found, camera)
+
     protect(pixels=True)
-    settings = settings_file.load(file)
-    if camera is not None:
-        settings = settings_file.with_camera(settings, camera)
-    watch(settings, this_boot(), log.set_up("watch", settings.log_level), Stop().on_signals())
+    settings, clock = read(), this_boot()
+    logger = log.set_up("watch", settings.log_level)
+    made = changes(settings, logger)
+    orders = Orders(settings, clock, logger, reread=read, doctor=lambda: Checkup(file))
+    watch(settings, clock, logger, Stop().on_signals(), made, orders=orders)
+    goodbye(made)
 
 
 @main.command()
@@ -82,13 +93,14 @@ def send(file: Path | None, once: bool) -> None:
     Runs until it is told to stop. While the broker cannot be reached the reports wait in the spool.
     """
     from device import identity, log
+    from device.bound import bind_or_least
     from device.clock import this_boot
     from device.process import protect
     from device.send import send
     from device.stop import Stop
 
     protect(pixels=False)
-    settings = identity.named(settings_file.load(file))
+    settings = bind_or_least(identity.named(settings_file.load(file)))
     send(settings, this_boot(), log.set_up("send", settings.log_level), Stop().on_signals(), once=once)
 
 
@@ -118,7 +130,8 @@ def demo(**options: Any) -> None:
 @main.command()
 @with_settings
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def doctor(file: Path | None, as_json: bool) -> None:
+@click.option("--without", multiple=True, metavar="CHECK", help="Leave this one out, such as camera; may be repeated.")
+def doctor(file: Path | None, as_json: bool, without: tuple[str, ...]) -> None:
     """Check everything, and say what to do.
 
     Camera, models, runtime, clock, disk and broker, one line each. Ends with 1 when anything is wrong.
@@ -126,7 +139,7 @@ def doctor(file: Path | None, as_json: bool) -> None:
     from device.commands import doctor
     from device.process import protect
 
-    sys.exit(doctor.run(file, protect(pixels=True), as_json=as_json))
+    sys.exit(doctor.run(file, protect(pixels=True), as_json=as_json, without=without))
 
 
 @main.command()
@@ -142,32 +155,7 @@ def prove(as_json: bool, frames: int) -> None:
     sys.exit(prove.run(frames, as_json=as_json))
 
 
-@main.group()
-def settings() -> None:
-    """Explain, check, or print an example."""
-
-
-@settings.command()
-@with_settings
-def explain(file: Path | None) -> None:
-    """Say in plain words what the settings mean."""
-    from device.commands import explain
-
-    click.echo(explain.explain(settings_file.load(file)))
-
-
-@settings.command()
-@with_settings
-def check(file: Path | None) -> None:
-    """Check the settings; ends with 78 when a key is unknown or wrong."""
-    settings_file.load(file)
-    click.echo("the settings are good")
-
-
-@settings.command()
-def example() -> None:
-    """Print a settings file with every key explained."""
-    click.echo(settings_file.EXAMPLE.read_text(encoding="utf-8"), nl=False)
+main.add_command(settings)
 
 
 @main.command()
@@ -180,9 +168,11 @@ def notice(file: Path | None, kind: Any, language: Any, out: Path | None) -> Non
 
     As HTML it has a QR code and the cards, on A4 pages fit to print.
     """
+    from device.bound import bind
     from device.commands import notice
+    from device.twin_keeper import in_force
 
-    click.echo(notice.run(settings_file.load(file), kind, language, out), nl=False)
+    click.echo(notice.run(in_force(bind(settings_file.load(file))), kind, language, out), nl=False)
 
 
 @main.command()
@@ -190,36 +180,16 @@ def notice(file: Path | None, kind: Any, language: Any, out: Path | None) -> Non
 @click.option("--seconds", type=click.IntRange(0, 86_400), help="How long; 0 ends a pause.  [default: consent.pause_seconds]")
 def pause(file: Path | None, seconds: int | None) -> None:
     """Pause the watching process on this device: it closes the camera within a second."""
-    from device import inbox
-    from device.contract import PauseCommand
+    from device import order
+    from device.clock import this_boot
+    from device.contract_command import Command
 
     settings = settings_file.load(file)
     wanted = settings.consent.pause_seconds if seconds is None else seconds
-    inbox.put(settings.inbox_folder, PauseCommand(command="pause", seconds=wanted))
+    order.by_hand(settings.inbox_folder, this_boot(), Command(command="pause", seconds=wanted))
 
 
-@main.command()
-@with_settings
-@click.option("--claim", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Of the claim's files.")
-@click.option("--serial", metavar="SERIAL", help="This box's serial, as on the fleet's list.  [default: the board's own]")
-def enroll(file: Path | None, folder: Path | None, serial: str | None) -> None:
-    """Get this device's own identity from its fleet, with the claim of its batch.
-
-    \b
-    The key is made here and never leaves. The identity goes to broker.certificate_file and
-    broker.key_file. It may be stopped and started at any time. The claim is looked for in
-    systemd's credentials, then in /etc/mien/claim.
-    """  # noqa: D301 (click wants a real backspace)
-    from device import log
-    from device.commands import enroll
-    from device.stop import Stop
-
-    settings = settings_file.load(file)
-    claim = folder or Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/etc/mien/claim")
-    name = enroll.run(settings, claim, serial, log.set_up("enroll", settings.log_level), Stop().on_signals())
-    if name is None:
-        sys.exit(75)
-    click.echo(f"enrolled as {name}")
+main.add_command(enroll)
 
 
 @main.command()
@@ -227,11 +197,12 @@ def enroll(file: Path | None, folder: Path | None, serial: str | None) -> None:
 @click.option("--message", metavar="TOPIC", help="Only this message, such as up/report.")
 def contract(json_schema: bool, message: str | None) -> None:
     """Print the messages shared with the fleet."""
-    from device import contract, contract_schema
+    from device import contract_schema
+    from device.contract_schema import NAMED
 
     del json_schema
-    if message is not None and message not in contract.MESSAGES:
-        raise click.BadParameter(f"there is no {message!r}; choose one of {', '.join(contract.MESSAGES)}", param_hint="--message")
+    if message is not None and message not in NAMED:
+        raise click.BadParameter(f"there is no {message!r}; choose one of {', '.join(NAMED)}", param_hint="--message")
     click.echo(json.dumps(contract_schema.json_schema(message), indent=2))
 
 

@@ -111,3 +111,9 @@ class Consent:
     def paused(self, now: float) -> bool:
         """Whether nothing may be looked at."""
         return now < self._paused_until
+
+    def renewed(self, *, opt_in: bool, lasts: float) -> Consent:
+        """With other settings: a pause that has begun goes on, a consent that was given is over."""
+        new = Consent(opt_in=opt_in, lasts=lasts)
+        new._paused_until = self._paused_until
+        return new

@@ -135,8 +135,8 @@ class PrivacyTerms(Up):
 class Quality(Up):
     """How much of the time was really watched."""
 
-    coverage: float = Field(ge=0, le=1, description="Share of the time with frames.")
-    fps: float = Field(ge=0, description="Frames per second read, while watching.")
+    coverage: float = Field(ge=0, le=1, description="Share of the time with frames, in twentieths.")
+    fps: float = Field(ge=0, description="Frames per second read, while watching, in coarse steps.")
     throttled: bool = Field(description="Whether heat or load lowered the frame rate.")
 
 
@@ -161,7 +161,7 @@ class Report(Up):
     privacy: PrivacyTerms
     quality: Quality
     models: ModelHashes
-    pauses: int = Field(ge=0, description="How often watching was paused in this time.")
+    pauses: int = Field(ge=0, description="How often watching was paused in this time, or before it and still.")
 
     @model_validator(mode="after")
     def _whole_or_withheld(self) -> Report:
@@ -202,23 +202,6 @@ class Ack(Down):
     seq: int = Field(ge=0, le=2**53)
 
 
-class PauseCommand(Down):
-    """On ``down/command/{id}``: read no frames for so long from now on."""
-
-    command: Literal["pause"]
-    seconds: int = Field(ge=0, le=86_400, description="0 ends a pause.")
-
-
-class CommandResult(Up):
-    """On ``up/command/{id}``: what became of a command. Accepted: the watching process will find it within a second."""
-
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
-    state: Literal["accepted", "rejected"]
-    reason: Literal["invalid", "unavailable"] | None = Field(
-        None, description="Not a command of this contract; or not possible now."
-    )
-
-
 class Notice(Up):
     """Retained at ``up/notice``: what this device measures, for whom, and how to object, for people, in one language."""
 
@@ -255,13 +238,11 @@ class Envelope(Up):
         }
 
 
-MESSAGES: Final[dict[str, type[BaseModel]]] = {
+MESSAGES: Final[dict[str, type[BaseModel]]] = {  # of every device; all of them are in contract_messages
     "up/report": Report,
     "up/status": Status,
     "up/notice": Notice,
     "down/ack": Ack,
-    "down/command/{id}": PauseCommand,
-    "up/command/{id}": CommandResult,
 }
 
 

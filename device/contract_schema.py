@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from device.contract import MESSAGES, SCHEMA, topic
+from pydantic import BaseModel
+
+from device.contract import SCHEMA, topic
+from device.contract_messages import ENROLMENT, EVERY
+
+NAMED: Final[dict[str, type[BaseModel]]] = {**EVERY, **ENROLMENT}  # what one message can be asked for by
 
 
 def json_schema(name: str | None = None) -> dict[str, Any]:
@@ -15,16 +20,18 @@ def json_schema(name: str | None = None) -> dict[str, Any]:
     """
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     if name is not None:
-        return {**dialect, **MESSAGES[name].model_json_schema(mode="serialization", by_alias=True)}
+        return {**dialect, **NAMED[name].model_json_schema(mode="serialization", by_alias=True)}
+    topics = {topic("{device}", name): message for name, message in EVERY.items()} | ENROLMENT
     definitions: dict[str, Any] = {}
-    for message in MESSAGES.values():
+    for message in topics.values():
         own = message.model_json_schema(mode="serialization", by_alias=True, ref_template="#/$defs/{model}")
         definitions.update(own.pop("$defs", {}))
         definitions[message.__name__] = own
+    references = {name: {"$ref": f"#/$defs/{message.__name__}"} for name, message in topics.items()}
     return {
         **dialect,
         "title": f"mien contract, version {SCHEMA}",
-        "anyOf": [{"$ref": f"#/$defs/{message.__name__}"} for message in MESSAGES.values()],
-        "x-topics": {topic("{device}", name): {"$ref": f"#/$defs/{m.__name__}"} for name, m in MESSAGES.items()},
+        "anyOf": [{"$ref": name} for name in dict.fromkeys(one["$ref"] for one in references.values())],
+        "x-topics": references,
         "$defs": definitions,
     }

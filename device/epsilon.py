@@ -24,6 +24,8 @@ def exact(value: object) -> Decimal:
     """An ε as it was written; at most six decimals, so that millionths count it."""
     try:
         exact = Decimal(value.text if isinstance(value, Number) else str(value))
+        if abs(exact.adjusted()) > 9:  # or making a fraction of 1e999999999 would take for ever
+            raise ValueError
         micro(exact)
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise ValueError("expected a decimal number of at most six decimals") from error

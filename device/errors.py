@@ -64,6 +64,10 @@ class ModelError(MienError):
     exit_code = 65
 
 
+class ShapeError(ModelError):
+    """A model's tensors are not those that are expected."""
+
+
 class RuntimeMissingError(MienError):
     """No TFLite runtime can be used."""
 

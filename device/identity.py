@@ -1,6 +1,6 @@
 """Keys and certificates of this device: the one module that knows ``cryptography``, and the files they are in.
 
-The key is made here and never leaves. Every file is written whole, 0600, and synced before it counts.
+The key is made here and never leaves. Every file is written whole, and synced before it counts; 0600, but for certificates.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from device.contract_claim import unpack
 from device.contract_enroll import ENROLL_ROOT, Step, signed_bytes
 from device.errors import IdentityError
 from device.settings import Settings
@@ -101,6 +102,7 @@ class Claim:
         name: What topics call it.
         certificate, key, authority: Files, PEM.
         valid_from: UTC; a clock that is before this is wrong.
+        serial: Of the one box that it is for, where the fleet has said so.
     """
 
     name: str
@@ -108,6 +110,31 @@ class Claim:
     key: Path
     authority: Path
     valid_from: datetime
+    serial: str | None = None
+
+    @classmethod
+    def from_code(cls, text: str, folder: Path) -> Claim:
+        """Keep the claim that a QR code holds, as files.
+
+        Raises:
+            IdentityError: It holds none, or the folder cannot be written.
+        """
+        try:
+            code = unpack(text)
+            key = ec.derive_private_key(int.from_bytes(code.key, "big"), ec.SECP256R1())
+            certificate, root = x509.load_der_x509_certificate(code.certificate), x509.load_der_x509_certificate(code.root)
+            if certificate.public_key() != key.public_key():
+                raise ValueError("its key is another certificate's")
+        except ValueError as error:
+            raise IdentityError(
+                f"the QR code is not a claim ({error}); expected one that mien-fleet claim new --qr has just shown"
+            ) from None
+        pem = serialization.Encoding.PEM
+        write(folder / "ca.pem", root.public_bytes(pem))
+        write(folder / "claim.pem", certificate.public_bytes(pem))
+        write(folder / "serial", (code.serial or "").encode())
+        write(folder / "claim.key", key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Claim:
@@ -126,16 +153,50 @@ class Claim:
         except ValueError:
             raise IdentityError(f"{folder}: claim.pem or ca.pem is not a certificate; {advice}") from None
         name = common_name(certificate).removeprefix(f"{ENROLL_ROOT}/")
-        return cls(name, folder / "claim.pem", folder / "claim.key", folder / "ca.pem", certificate.not_valid_before_utc)
+        files = folder / "claim.pem", folder / "claim.key", folder / "ca.pem"
+        return cls(name, *files, certificate.not_valid_before_utc, _text(folder / "serial") or None)
 
     def give_up(self) -> bool:
         """Delete certificate and key; returns whether that could be done (systemd's credentials cannot, and end by themselves)."""
         try:
-            for path in (self.key, self.certificate):
+            for path in (self.key, self.certificate, self.key.with_name("serial")):
                 path.unlink(missing_ok=True)
         except OSError:
             return False
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a device's certificate says.
+
+    Attributes:
+        name: The device's.
+        valid_from, valid_to: UTC.
+        fleet: Whether a fleet of ours has issued it, which renews it.
+        spread: 0 to 1, by chance another one for each key.
+    """
+
+    name: str
+    valid_from: datetime
+    valid_to: datetime
+    fleet: bool
+    spread: float
+
+
+def own(certificate_file: Path) -> Own | None:
+    """Read a device's certificate; ``None`` where there is none, or none that can be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        fleet = any(one.startswith("urn:mien:") for one in names.get_values_for_type(x509.UniformResourceIdentifier))
+    except x509.ExtensionNotFound:
+        fleet = False
+    except (OSError, ValueError):
+        return None
+    number = certificate.fingerprint(hashes.SHA256())
+    spread = int.from_bytes(number[:4], "big") / 2**32
+    return Own(common_name(certificate), certificate.not_valid_before_utc, certificate.not_valid_after_utc, fleet, spread)
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -175,16 +236,16 @@ def serial_of_hardware() -> str | None:
     return _text(Path(HARDWARE[0])) or None
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replace a file, for its owner only, durably.
+def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file, for its owner only unless ``mode`` says otherwise, durably.
 
     Raises:
         IdentityError: It cannot be written; the old one is as it was.
     """
     beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)  # a key is 0600; the certificates are for both processes
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()

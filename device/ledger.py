@@ -1,8 +1,8 @@
 """The ε ledger: what is left of the privacy budget, on disk before the report that spends it is.
 
-One small file in the state folder, replaced as a whole (written beside, fsynced, renamed, the folder fsynced). It begins empty and
-is filled by running time, counted with the monotonic clock within one boot: a clock that is set changes nothing, and time with the
-power off earns nothing. At most two windows' ε is ever saved: removing the file gains nothing, putting an old one back two windows.
+One small file in the state folder, replaced as a whole (``device.durable``). It begins empty and is filled by running time, counted
+with the monotonic clock within one boot: a clock that is set changes nothing, time with the power off earns nothing. The ε of two
+windows is saved at most: removing the file gains nothing, putting an old one back and starting again two windows, each time.
 
 A file that is damaged stops publishing until somebody has looked: see ``HOW_TO_RECOVER``.
 """
@@ -19,6 +19,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from device import durable
 from device.clock import Clock
 from device.errors import MienError
 from device.noise import MICRO, Budget
@@ -170,22 +171,8 @@ class Ledger:
 
     def _write(self, page: Page) -> None:
         page = page.model_copy(update={"generation": page.generation + 1})
-        temporary = self.file.with_suffix(".tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(_File(page=page, sha256=page.sum()).model_dump_json().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(temporary, self.file)
-            handle = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+        content = _File(page=page, sha256=page.sum()).model_dump_json().encode() + b"\n"
+        durable.write(self.file, content, temporary=self.file.with_suffix(".tmp"), mode=0o600)
         self._page = page
 
 
@@ -213,13 +200,9 @@ def _damage(file: Path) -> str:
 
 
 def _read(file: Path) -> bytes | None:
-    """The file's first bytes; ``None`` when there is no file."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with open(handle, "rb") as opened:
-        return opened.read(MAX_BYTES)
+    """What the file holds, nothing where it cannot be a ledger; ``None`` when there is no file."""
+    content = durable.read_regular(file, MAX_BYTES)
+    return b"" if content is None and os.path.lexists(file) else content
 
 
 def _parse(content: bytes) -> Page | None:

@@ -11,17 +11,17 @@ from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from device import inbox
 from device.cameras import Camera
 from device.clock import Clock
 from device.consent import Consent
 from device.errors import EndOfFrames
 from device.gpio import Controls
+from device.orders import Orders
 from device.settings import Settings
 from device.types import Observation
 
 RECORDINGS: Final = ("replay", "composite")  # closing one would begin it anew, so they stay open
-INBOX_EVERY: Final = 1.0  # seconds between two looks into the inbox
+INBOX_EVERY: Final = 0.5  # seconds between two looks into the inbox
 NAP: Final = 0.1  # seconds between two looks at the buttons while no frames are read
 
 
@@ -78,6 +78,7 @@ def look(
     *,
     settings: Settings,
     consent: Consent,
+    orders: Orders,
     observe: Callable[[Camera], Observation],
     listener: Listener,
     clock: Clock,
@@ -95,13 +96,13 @@ def look(
     while not stopping():
         now = clock.now()
         if controls.pause_pressed():
-            consent.pause(now, wanted.pause_seconds)
+            orders.pressed(consent, wanted.pause_seconds)
         if now >= next_look:
             next_look = now + INBOX_EVERY
-            _obey(settings, consent, now, log)
+            orders.look(consent)
         if by_button and controls.consenting():
             consent.give(now)
-        paused = consent.paused(now)
+        paused = orders.paused(consent)
         if paused != was_paused:
             log.info("paused" if paused else "resumed")
             was_paused = paused
@@ -118,14 +119,3 @@ def look(
                 listener.see(observe(eye.open()))
             except EndOfFrames:
                 return
-
-
-def _obey(settings: Settings, consent: Consent, now: float, log: FilteringBoundLogger) -> None:
-    commands, complaints = inbox.take(settings.inbox_folder)
-    for complaint in complaints:
-        log.warning(complaint)
-    for command in commands:
-        if command.seconds:
-            consent.pause(now, command.seconds)
-        else:
-            consent.resume()

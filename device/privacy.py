@@ -18,14 +18,13 @@ from device.contract import (
     EmotionCounts,
     Groups,
     PrivacyTerms,
-    Quality,
     Report,
     Span,
     contributions,
     utc,
 )
 from device.errors import MienError
-from device.terms import Circumstances, Draft, Means, Terms, no_budget, no_noise
+from device.terms import Circumstances, Draft, Means, Terms, coarse, no_budget, no_noise
 from device.window import Window
 
 __all__ = ["RULES", "Circumstances", "Draft", "Gate", "Means", "PrivacyError", "Terms", "apply"]
@@ -238,7 +237,7 @@ class Gate:
                 windows=draft.windows,
                 policy=terms.policy,
             ),
-            quality=Quality(coverage=round(window.coverage, 2), fps=round(window.fps, 1), throttled=circumstances.throttled),
+            quality=coarse(window.coverage, window.fps, throttled=circumstances.throttled),
             models=circumstances.models,
             pauses=window.pauses,
         )

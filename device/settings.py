@@ -67,6 +67,13 @@ def _k(k: int, info: ValidationInfo) -> int:
     return k
 
 
+def _noise(noise: Noise, info: ValidationInfo) -> Noise:
+    known = info.data
+    if noise == "off" and not known.get("demo") and "policy" in known and known["policy"].setting != "research":
+        raise ValueError('expected "discrete-laplace" (off: in research alone, policy.setting = "research", or with demo = true)')
+    return noise
+
+
 def _broker(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -94,6 +101,7 @@ class ModelSettings(Part):
     detector: Literal["full", "back", "short"] = "full"
     tiles: Literal[1, 2, 4, 6] = 2
     form: Literal["auto", "float16", "int8-weights", "int8"] = "auto"
+    root_file: File = Path("/etc/mien/models-root.json")
 
 
 class SpoolSettings(Part):
@@ -112,6 +120,7 @@ class BrokerSettings(Part):
     key_file: File | None = None
     acknowledge: Literal["broker", "collector"] = "broker"
     commands: bool = False
+    twin: bool = False
     keepalive_seconds: int = Field(30, ge=5, le=3600)
     longest_wait_seconds: float = Field(60.0, ge=1, le=3600)
 
@@ -146,7 +155,8 @@ class Settings(Part):
     window_seconds: int = Field(900, ge=5, le=DAY)
     demo: bool = False  # before k, whose range depends on it
     k: Annotated[int, AfterValidator(_k)] = 5
-    noise: Noise = "discrete-laplace"
+    policy: PolicySettings = PolicySettings()  # before noise, which is off in research alone
+    noise: Annotated[Noise, AfterValidator(_noise)] = "discrete-laplace"
     epsilon_window: Annotated[Decimal, AfterValidator(a_window), BeforeValidator(exact)] = Decimal(1)
     epsilon_day: Annotated[Decimal, AfterValidator(a_day), BeforeValidator(exact)] = Field(Decimal(100), validate_default=True)
     max_hold: int = Field(4, ge=1, le=96)
@@ -154,11 +164,11 @@ class Settings(Part):
     run_folder: Folder = Path("/run/mien")
     state_folder: Folder = Path("/var/lib/mien/state")
     inbox_folder: Folder = Path("/var/lib/mien/inbox")
+    send_folder: Folder = Path("/var/lib/mien/send")
     camera: CameraSettings = CameraSettings()
     models: ModelSettings = ModelSettings()
     spool: SpoolSettings = SpoolSettings()
     broker: BrokerSettings = BrokerSettings()
-    policy: PolicySettings = PolicySettings()
     consent: ConsentSettings = ConsentSettings()
     notice: NoticeSettings = NoticeSettings()
 
@@ -237,11 +247,16 @@ def _explain(problem: Any, text: str, name: str) -> str:
         return f"{where}: unknown key; {known}"
     if problem["type"] in ("model_type", "model_attributes_type"):
         return f"{where}: expected a table, [{'.'.join(path)}]"
-    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {expectation(problem)}"
+
+
+def expectation(problem: Any) -> str:
+    """What was expected and what was found, of one of a ``ValidationError``'s errors."""
+    message: str = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "string_pattern_mismatch":  # the device's name is the only one
         message = "expected a letter or digit, then letters, digits, dots, dashes and underscores, 64 at most"
     expected = message.replace("Input should be", "expected").replace("Value should have", "expected")
-    return f"{where}: {expected}" + ("" if isinstance(problem["input"], dict) else f"; found {_without_password(problem['input'])}")
+    return expected + ("" if isinstance(problem["input"], dict) else f"; found {_without_password(problem['input'])}")
 
 
 def _without_password(value: Any) -> str:

@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from device import durable
 from device.contract import MAX_MESSAGE_BYTES, Envelope, dump
 from device.errors import SpoolBusyError, SpoolError
 
@@ -119,15 +120,8 @@ class Spool:
         name = f"report-{envelope.seq:012d}.json"
         temporary, final = self.folder / "tmp" / name, self.folder / "new" / name
         try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(temporary, final)
-            _sync_folder(self.folder / "new")
+            durable.write(final, content, temporary=temporary)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
             what = "the disk is full; free some space" if error.errno == errno.ENOSPC else f"{error.strerror}; check the disk"
             raise SpoolFullError(
                 f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then"
@@ -262,11 +256,3 @@ def _remove(path: Path) -> None:
         if not path.is_dir() or path.is_symlink():
             raise
         shutil.rmtree(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

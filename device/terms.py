@@ -1,4 +1,4 @@
-"""What the privacy rules are given: the terms, a window's draft, the means, the circumstances. Pure."""
+"""What the privacy rules are given: the terms, a window's draft, the means, the circumstances; and how coarse the rest is. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Final
 
-from device.contract import CELLS, Cell, ModelHashes, Noise, Withheld
+from device.contract import CELLS, Cell, ModelHashes, Noise, Quality, Withheld
+
+FPS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0)  # the steps in which frame rates are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,14 @@ class Circumstances:
     models: ModelHashes
     throttled: bool = False
     last: bool = False
+
+
+def coarse(coverage: float, fps: float, *, throttled: bool) -> Quality:
+    """What a report says about the camera, in steps: a slow device reads fewer frames while many faces are in view.
+
+    Args:
+        coverage: 0 to 1; published in twentieths.
+        fps: Published as the largest of ``FPS`` that it reaches, but for a tenth.
+    """
+    reached = [step for step in FPS if step <= 1.1 * fps]
+    return Quality(coverage=round(20 * coverage) / 20, fps=max(reached, default=0.0), throttled=throttled)

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from device.errors import ModelError, RuntimeMissingError
+from device.errors import ModelError, RuntimeMissingError, ShapeError
 from device.types import without_locals
 
 Runtime = Literal["ai-edge-litert", "tflite-runtime"]
@@ -29,8 +29,7 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite-runtime": "tflite_runtime.interpreter",
 }
 Tensor = npt.NDArray[Any]
-IDLE: Final = 0.5  # seconds after its last picture when a model is scrubbed
-LOOK: Final = 0.2  # seconds between two looks for idle models; together well below the second that is promised
+IDLE: Final = 0.75  # seconds after its last picture when a model is scrubbed: well below the second that is promised
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,17 @@ class TensorSpec:
 
     def __str__(self) -> str:
         return f"{'|'.join(self.dtypes)}{list(self.shape)}"
+
+
+@dataclass(slots=True)
+class Meter:
+    """How often a model ran on pictures, and how many seconds that took in all, preparation included."""
+
+    passes: int = 0
+    seconds: float = 0.0
+
+
+METERS: Final[dict[str, Meter]] = {}  # of this process, by the model's SHA-256: for the trial of a new one
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,7 @@ class Model:
                 f"{file.path}: {self.runtime} cannot run this model ({str(error).splitlines()[0]}); restore the packaged file"
             ) from error
         self.sha256 = file.sha256
+        self._meter = METERS.setdefault(file.sha256, Meter())
         details = self._interpreter.get_input_details()
         self._lock = Lock()
         self._used: float | None = None  # when a picture last went in, monotonic; None when nothing is left of it
@@ -126,7 +137,7 @@ class Model:
         intermediate tensors still do, too: they are left to ``scrub``, and ``Scrubber`` sees to it.
         """
         with self._lock:
-            self._used = time.monotonic()
+            began = self._used = time.monotonic()
             try:
                 with without_locals():  # a kept view of the input would forbid every further invoke
                     fill(self._interpreter.tensor(self._input)())
@@ -134,19 +145,26 @@ class Model:
                 return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
             finally:
                 self._interpreter.tensor(self._input)().fill(0)
+                self._meter.passes += 1
+                self._meter.seconds += time.monotonic() - began
 
-    def scrub(self, *, idle: float = 0.0) -> None:
+    def scrub(self, *, idle: float = 0.0) -> float:
         """Overwrite the intermediate tensors with those of a blank image (one invoke).
 
         Args:
-            idle: Only when the last picture went through so many seconds ago, and none of it is left otherwise.
+            idle: Only when the last picture went through so many seconds ago; not if nothing is left of it.
+
+        Returns:
+            Seconds until it may be due again.
         """
         with self._lock:
-            if idle and (self._used is None or time.monotonic() - self._used < idle):
-                return
+            rest = idle if self._used is None else self._used + idle - time.monotonic()
+            if idle and rest > 0:
+                return rest
             self._interpreter.tensor(self._input)().fill(0)
             self.invoke()
             self._used = None
+            return idle
 
     def invoke(self) -> None:
         """Run once on whatever the input holds, as to time the bare model."""
@@ -181,10 +199,10 @@ class Scrubber:
             raise ModelError(f"a model cannot be overwritten with a blank image ({self._failure}); restart, and report this")
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK):
+        wait = IDLE
+        while not self._stopping.wait(wait):
             try:
-                for model in self._models:
-                    model.scrub(idle=IDLE)
+                wait = min(model.scrub(idle=IDLE) for model in self._models)
             except (RuntimeError, ValueError) as error:
                 self._failure = str(error).splitlines()[0]
                 return
@@ -228,7 +246,7 @@ def _expect(path: Path, side: str, wanted: tuple[TensorSpec, ...], found: list[d
         shape == spec.shape and dtype in spec.dtypes for (shape, dtype), spec in zip(shapes, wanted, strict=True)
     )
     if not fits:
-        raise ModelError(
+        raise ShapeError(
             f"{path}: {side} tensors are {', '.join(f'{d}{list(s)}' for s, d in shapes)}; expected "
             f"{', '.join(str(spec) for spec in wanted)}; this model does not fit this version of mien"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import hypot
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ class Track:
     vy: float = 0.0
     hits: int = 1
     hits_in_window: int = 0
+    declined: bool = False  # has said no in this window: counts as that and as nothing else, also with the card down again
     emotion: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(EMOTIONS)))
 
     def misfit(self, x: float, y: float, size: float, now: float) -> float:
@@ -61,10 +62,14 @@ class Track:
         self.size += 0.5 * (size - self.size)
         self.hits += 1
 
-    def learn(self, sighting: Sighting) -> None:
-        """Add what the person expresses now, by how much that reading is worth."""
+    def learn(self, sighting: Sighting | None) -> None:
+        """Add what the person expresses now, by how much that reading is worth; nothing of whoever says no (``None``)."""
         self.hits_in_window += 1
-        self.emotion += np.asarray(sighting.reading.emotion) * sighting.reading.quality
+        if sighting is None:
+            self.declined = True
+            self.emotion.fill(0)
+        elif not self.declined:
+            self.emotion += np.asarray(sighting.reading.emotion) * sighting.reading.quality
 
     def cell(self, unknown_below: float) -> Cell:
         """The one cell that this person counts in: the likeliest emotion over all sightings in this window, if likely enough."""
@@ -75,43 +80,45 @@ class Track:
         return EMOTIONS[best] if self.emotion[best] / total >= unknown_below else "unknown"
 
 
+class Counts(NamedTuple):
+    """Who was there in one window: each track in one cell, or among those who said no."""
+
+    cells: dict[Cell, int]
+    opted_out: int
+
+
 class Tracks:
     """Everybody in view; a person whose likeliest emotion is less likely than ``unknown_below`` is counted as unknown."""
 
     def __init__(self, unknown_below: float = UNKNOWN_BELOW) -> None:
         self._unknown_below = unknown_below
         self._tracks: list[Track] = []
-        self._left: dict[Cell, int] = dict.fromkeys(CELLS, 0)
-        self.people = 0  # different people so far
+        self._gone: list[Cell | None] = []  # where those count who have gone in this window; None: they said no
+        self.people = 0  # different people so far, without those who said no
 
     def see(self, seen: Observation) -> None:
-        """Take in what one frame showed; its time must not go back. Whoever now says no is forgotten, with what was read before."""
-        now, sightings = seen.taken_at, seen.sightings
+        """Take in what one frame showed; its time must not go back. Of whoever says no, what was read before is forgotten."""
+        now = seen.taken_at
         self._forget(now)
-        places = [_place(face, seen.aspect) for face in (*(sighting.face for sighting in sightings), *seen.declined)]
-        refused: list[Track] = []
+        shown = [(sighting.face, sighting) for sighting in seen.sightings] + [(face, None) for face in seen.declined]
+        places = [_place(face, seen.aspect) for face, _ in shown]
         pairs = sorted(
             (misfit, t, s)
             for t, track in enumerate(self._tracks)
             for s, place in enumerate(places)
             if (misfit := track.misfit(*place, now)) <= 1
         )
-        free_tracks, free_sightings = set(range(len(self._tracks))), set(range(len(places)))
+        free_tracks, free_places = set(range(len(self._tracks))), set(range(len(places)))
         for _, t, s in pairs:
-            if t in free_tracks and s in free_sightings:
+            if t in free_tracks and s in free_places:
                 free_tracks.discard(t)
-                free_sightings.discard(s)
-                if s >= len(sightings):
-                    refused.append(self._tracks[t])
-                    continue
+                free_places.discard(s)
                 self._tracks[t].follow(*places[s], now)
-                self._tracks[t].learn(sightings[s])
-                self.people += self._tracks[t].hits == HITS
-        self._tracks = [track for track in self._tracks if not any(track is one for one in refused)]
-        for s in sorted(free_sightings):
-            if s < len(sightings):
-                self._tracks.append(Track(*places[s], now))
-                self._tracks[-1].learn(sightings[s])
+                self._tracks[t].learn(shown[s][1])
+                self.people += self._tracks[t].hits == HITS and not self._tracks[t].declined
+        for s in sorted(free_places):
+            self._tracks.append(Track(*places[s], now))
+            self._tracks[-1].learn(shown[s][1])
 
     def _forget(self, now: float) -> None:
         """Drop the tracks of those who are gone; of a person who counts in this window only the cell remains."""
@@ -120,18 +127,21 @@ class Tracks:
             if now - track.seen <= (GONE_AFTER if track.hits >= HITS else DOUBTFUL_AFTER):
                 staying.append(track)
             elif track.hits_in_window >= HITS:
-                self._left[track.cell(self._unknown_below)] += 1
+                self._gone.append(self._place_of(track))
         self._tracks = staying
 
-    def close_window(self) -> dict[Cell, int]:
+    def close_window(self) -> Counts:
         """Count everybody seen at least three times in the window that ends now, once each, and start the next from zero."""
-        counts, self._left = self._left, dict.fromkeys(CELLS, 0)
+        everybody = [*self._gone, *(self._place_of(track) for track in self._tracks if track.hits_in_window >= HITS)]
+        self._gone = []
         for track in self._tracks:
-            if track.hits_in_window >= HITS:
-                counts[track.cell(self._unknown_below)] += 1
-            track.hits_in_window = 0
+            track.hits_in_window, track.declined = 0, False
             track.emotion.fill(0)
-        return counts
+        return Counts({cell: everybody.count(cell) for cell in CELLS}, everybody.count(None))
+
+    def _place_of(self, track: Track) -> Cell | None:
+        """The one figure in which a track counts."""
+        return None if track.declined else track.cell(self._unknown_below)
 
 
 def _place(face: Face, aspect: float) -> tuple[float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,7 +30,7 @@ class Frame:
         ValueError: The array is not ``uint8[height, width, 3]`` or cannot be written to.
     """
 
-    __slots__ = ("_pixels", "taken_at")
+    __slots__ = ("_derived", "_pixels", "taken_at")
 
     def __init__(self, pixels: Pixels, taken_at: float) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
@@ -38,6 +38,7 @@ class Frame:
         if not pixels.flags.writeable:
             raise ValueError("a frame must own its pixels, and these are read-only")
         self._pixels: Pixels | None = pixels
+        self._derived: dict[Callable[[Pixels], Pixels], Pixels] = {}
         self.taken_at = taken_at
 
     @property
@@ -57,6 +58,17 @@ class Frame:
         height, width, _ = self.pixels.shape
         return width, height
 
+    def derived(self, make: Callable[[Pixels], Pixels]) -> Pixels:
+        """What ``make`` makes of the pixels, such as a smaller copy: made when first asked for, shared, zeroed with the frame.
+
+        Raises:
+            FrameClosedError: The ``with`` block is over.
+        """
+        pixels = self.pixels
+        if make not in self._derived:
+            self._derived[make] = make(pixels)
+        return self._derived[make]
+
     def __enter__(self) -> Frame:
         return self
 
@@ -64,6 +76,8 @@ class Frame:
         if self._pixels is not None:
             self._pixels.fill(0)
             self._pixels = None
+        while self._derived:
+            self._derived.popitem()[1].fill(0)
 
     def __repr__(self) -> str:
         return "Frame(destroyed)" if self._pixels is None else f"Frame({self.size[0]}x{self.size[1]})"

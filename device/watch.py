@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import partial
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from device import health, plug
+from device import plug
 from device.cameras import Camera, CameraOptions
 from device.choice import form_for
 from device.clock import Clock
 from device.consent import Consent
-from device.contract import Envelope, Health, ModelHashes, Trouble, utc
+from device.contract import ModelHashes, Trouble
 from device.errors import CameraError, ModelError, SpoolError
 from device.gpio import open_controls
 from device.ledger import Ledger
 from device.looking import RECORDINGS, Eye, look
 from device.manifest import FOLDER, read_manifest
+from device.model_store import in_force
 from device.nets.cards import Door
 from device.nets.emotion import EmotionNet, Unread
 from device.nets.face import DETECTORS, FaceNet
-from device.noise import discrete_laplace
 from device.observe import observe
+from device.orders import Orders
 from device.outbox import Outbox
-from device.privacy import Circumstances, Gate, PrivacyError, Terms
+from device.reload import Change, Run, run_again
 from device.settings import Settings
 from device.spool import Limits, Spool
 from device.tflite import Scrubber, find_runtime
-from device.tracks import UNKNOWN_BELOW, Tracks
-from device.types import Observation, unread
-from device.window import Window, Windows
+from device.tracks import UNKNOWN_BELOW
+from device.types import Observation
+from device.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True)
 class Nets:
     """The models, loaded, and below which probability a person is counted as unknown.
 
-    ``emotion_net`` is ``None`` where the policy does not permit emotions: that model is then not even opened.
+    ``emotion_net`` is ``None`` where the policy does not permit emotions: that model is then not even opened. ``trouble`` is
+    ``model`` where one that came by a rollout is damaged, so that the packaged one is used.
     """
 
     face: FaceNet
     emotion_net: EmotionNet | None
     unknown_below: float
+    trouble: Trouble | None = None
 
     @property
     def emotion(self) -> EmotionNet:
@@ -77,15 +77,16 @@ def load_nets(settings: Settings) -> Nets:
         ModelError, RuntimeMissingError: One cannot be used.
     """
     wanted = settings.models
-    manifest, runtime = read_manifest(wanted.folder or FOLDER), find_runtime(wanted.runtime)[0]
+    manifest, runtime = in_force(read_manifest(wanted.folder or FOLDER), settings), find_runtime(wanted.runtime)[0]
     name = DETECTORS[wanted.detector].name
     form = form_for(manifest, name, settings, runtime)
     face = FaceNet(manifest.file(name, form), detector=wanted.detector, tiles=wanted.tiles, runtime=runtime)
+    trouble: Trouble | None = "model" if manifest.damaged else None
     if "emotion" not in settings.policy.decided.may:
-        return Nets(face, None, UNKNOWN_BELOW)
+        return Nets(face, None, UNKNOWN_BELOW, trouble)
     point = manifest["emotion"].point("count")
     emotion = EmotionNet(manifest.file("emotion"), temperature=point.temperature, offsets=point.offsets, runtime=runtime)
-    return Nets(face, emotion, point.unknown_below)
+    return Nets(face, emotion, point.unknown_below, trouble)
 
 
 def open_camera(settings: Settings) -> Camera:
@@ -102,116 +103,43 @@ def open_camera(settings: Settings) -> Camera:
     return camera
 
 
-class Watcher:
-    """From observations to reports: what a watching process remembers between two frames."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        models: ModelHashes,
-        clock: Clock,
-        outbox: Outbox,
-        log: FilteringBoundLogger,
-        *,
-        ledger: Ledger | None = None,
-        unknown_below: float = UNKNOWN_BELOW,
-    ) -> None:
-        self._settings = settings
-        self._models = models
-        self._clock = clock
-        self._outbox = outbox
-        self._log = log
-        self._tracks = Tracks(unknown_below)
-        self._declined = Tracks()  # those who said no, followed by place alone, so that each counts once
-        self._emotion = "emotion" in settings.policy.decided.may
-        self._windows = Windows(settings.window_seconds, 1 / settings.camera.fps)
-        self._ledger = ledger
-        self._gate = gate(settings, ledger)
-        self._told = float("-inf")
-        self._trouble: Trouble | None = "budget" if ledger and ledger.damage else None
-
-    def see(self, seen: Observation) -> None:
-        """Take in one frame's numbers; publish the windows that it ends."""
-        while over := self._windows.due(seen.taken_at):
-            self._publish(over)
-        self._windows.frame(seen.taken_at)
-        self._tracks.see(seen)
-        self._declined.see(Observation(seen.taken_at, seen.aspect, tuple(map(unread, seen.declined))))
-        self.tell()
-
-    def idle(self, now: float) -> None:
-        """Nobody consents: time passes as if nobody were in view, so that no figure but the noised ones tells of it."""
-        self.see(Observation(now, 1.0, ()))
-
-    def rest(self, now: float) -> None:
-        """Watching is paused; publish the windows that end meanwhile."""
-        while over := self._windows.due(now):
-            self._publish(over)
-        self._windows.rest(now)
-        self.tell()
-
-    def finish(self) -> None:
-        """Publish the window that has begun; its coverage says that it was cut short."""
-        if over := self._windows.finish():
-            self._publish(over, last=True)
-
-    def tell(self, trouble: Trouble | None = None) -> None:
-        """Write the health file: on its schedule, and at once when watching ends with a trouble."""
-        now = self._clock.now()
-        if trouble is None and now - self._told < health.EVERY:
-            return
-        trouble = trouble or ("disk" if self._outbox.stuck else self._trouble)
-        state: Health = "degraded" if trouble else "ok"
-        try:
-            health.write(self._settings.run_folder, health.WatchHealth(at=now, health=state, trouble=trouble, models=self._models))
-        except SpoolError as error:
-            self._log.warning(str(error))
-        self._told = now
-
-    def _publish(self, window: Window, *, last: bool = False) -> None:
-        counts = self._tracks.close_window()
-        window.counts = counts if self._emotion else {"unknown": sum(counts.values())}
-        window.opted_out = sum(self._declined.close_window().values())
-        now = self._clock.now()
-        circumstances = Circumstances(
-            seq=self._outbox.next_seq,
-            start=self._clock.utc(window.start),
-            boot=self._clock.boot,
-            synced=self._clock.synced(),
-            models=self._models,
-            last=last,
-        )
-        try:
-            reports = self._gate.release(window, circumstances)
-        except PrivacyError as error:
-            self._trouble = "privacy"
-            self._log.error(str(error))
-            return
-        self._trouble = None
-        if self._ledger and self._ledger.refusal:
-            self._trouble = "budget"
-            self._log.warning(self._ledger.refusal)
-        for report in reports:
-            self._outbox.put(Envelope(time=utc(self._clock.utc(now)), report=report))
-
-
-def gate(settings: Settings, ledger: Ledger | None) -> Gate:
-    """The way out that these settings ask for; with noise, nothing passes it that the ledger has not been charged for."""
-    policy = settings.policy.decided
-    terms = Terms(settings.k, settings.noise, policy=policy.id, emotion="emotion" in policy.may)
-    if settings.noise == "off" or ledger is None:
-        return Gate(terms)
-    terms = replace(terms, epsilon=Fraction(settings.epsilon_window), max_hold=settings.max_hold)
-    return Gate(terms, charge=ledger.charge, noise=partial(discrete_laplace, below=secrets.randbelow))
-
-
-def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping: Callable[[], bool]) -> None:
-    """Watch until told to stop or until a recording ends.
+def watch(
+    settings: Settings,
+    clock: Clock,
+    log: FilteringBoundLogger,
+    stopping: Callable[[], bool],
+    changes: Sequence[Change] = (),
+    *,
+    orders: Orders | None = None,
+) -> None:
+    """Watch until told to stop or until a recording ends: one run after the other, as ``changes`` want them.
 
     Raises:
         SpoolError, LedgerError, ModelError, RuntimeMissingError, SettingsError: Something is missing; nothing was started.
         CameraError: The camera is missing, or stopped; the window that had begun was published.
     """
+    consent, orders = Consent(), orders or Orders(settings, clock, log)
+
+    def once(wanted: Settings, run: Run) -> None:
+        nonlocal consent
+        consent = consent.renewed(opt_in=wanted.consent.mode == "opt-in", lasts=wanted.consent.lasts_seconds)
+        orders.begin(consent)
+        _once(wanted, run, consent, orders, clock=clock, log=log, stopping=stopping)
+
+    run_again(settings, (orders, *changes), once, stopping)
+
+
+def _once(
+    settings: Settings,
+    run: Run,
+    consent: Consent,
+    orders: Orders,
+    *,
+    clock: Clock,
+    log: FilteringBoundLogger,
+    stopping: Callable[[], bool],
+) -> None:
+    """One run: everything opened, watched, closed."""
     with ExitStack() as stack:
         limits = Limits(settings.spool_files, int(settings.spool.megabytes * 1024 * 1024))
         spool = stack.enter_context(closing(Spool(settings.spool.folder, "watch", limits)))
@@ -223,27 +151,30 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
         nets = load_nets(settings)
         scrubber = stack.enter_context(nets.scrubber())
         outbox = Outbox(spool, log, settings.spool_files)
-        watcher = Watcher(settings, nets.hashes, clock, outbox, log, ledger=ledger, unknown_below=nets.unknown_below)
+        watcher = Watcher(
+            settings,
+            nets.hashes,
+            clock,
+            outbox,
+            log,
+            ledger=ledger,
+            unknown_below=nets.unknown_below,
+            run=run,
+            standing=nets.trouble,
+        )
         controls = stack.enter_context(closing(open_controls(settings.consent)))
         try:
             kept = settings.camera.source.partition(":")[0] in RECORDINGS
             eye = stack.enter_context(closing(Eye(lambda: open_camera(settings), controls, keep=kept)))
-            eye.open()
+            if not orders.paused(consent):
+                eye.open()
             policy = settings.policy.decided
             if nets.emotion_net is None:
                 why = f"only people are counted: {policy.why['emotion']}"
                 log.warning(why, policy=policy.id)
-            log.info(
-                "watching",
-                camera=settings.camera.source,
-                runtime=nets.face.model.runtime,
-                window_seconds=settings.window_seconds,
-                k=settings.k,
-                noise=settings.noise,
-                policy=policy.id,
-            )
+            said = settings.model_dump(include={"window_seconds", "k", "noise"})
+            log.info("watching", camera=settings.camera.source, runtime=nets.face.model.runtime, policy=policy.id, **said)
             wanted = settings.consent
-            consent = Consent(opt_in=wanted.mode == "opt-in", lasts=wanted.lasts_seconds)
             door = Door(nets.face, consent, by_card=wanted.mode == "opt-in" and wanted.input == "card")
 
             def observed(camera: Camera) -> Observation:
@@ -255,11 +186,12 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
                 controls,
                 settings=settings,
                 consent=consent,
+                orders=orders,
                 observe=observed,
                 listener=watcher,
                 clock=clock,
                 log=log,
-                stopping=stopping,
+                stopping=lambda: run.over or stopping(),
             )
         except CameraError:
             watcher.finish()
@@ -267,6 +199,8 @@ def watch(settings: Settings, clock: Clock, log: FilteringBoundLogger, stopping:
             if outbox.stuck:
                 log.error(outbox.lost())  # noqa: TRY400 (a traceback would say nothing more)
             raise
+        if run.over:
+            return
         watcher.finish()
         watcher.tell("stopped")
         if outbox.stuck:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from device.contract import CELLS, Cell
+
+GAP: Final = 1.0  # seconds without a frame that count as watched all the same: reading many faces may take so long
 
 
 @dataclass(slots=True)
@@ -17,7 +20,8 @@ class Window:
         counts: People per cell, each person once.
         frames: How many frames were read in it.
         watched: Seconds of it in which frames came.
-        pauses: How often watching was paused in it.
+        pauses: How often watching was paused in it; a pause that goes on from before counts.
+        carried: Whether it began in such a pause.
         opted_out: How many people said no with a card.
     """
 
@@ -27,6 +31,7 @@ class Window:
     frames: int = 0
     watched: float = 0.0
     pauses: int = 0
+    carried: bool = False
     opted_out: int = 0
 
     @property
@@ -55,13 +60,14 @@ class Window:
         self.opted_out = 0
 
     def joined(self, later: Window) -> Window:
-        """The stretch of time of two windows, one after the other, without any count."""
+        """The stretch of time of two windows, one after the other, without any count; a pause across both is one."""
         return Window(
             self.start,
             self.seconds + later.seconds,
             frames=self.frames + later.frames,
             watched=self.watched + later.watched,
-            pauses=self.pauses + later.pauses,
+            pauses=self.pauses + later.pauses - later.carried,
+            carried=self.carried,
         )
 
 
@@ -70,15 +76,17 @@ class Windows:
 
     Args:
         seconds: Length of a window.
-        frame_seconds: How long one frame stands for; time in a gap of more than two of them was not watched.
+        frame_seconds: How long one frame stands for; time in a gap of more than two of them, and more than ``GAP``, was not
+            watched.
     """
 
     def __init__(self, seconds: int, frame_seconds: float) -> None:
         self._seconds = seconds
         self._frame_seconds = frame_seconds
+        self._gap = max(2 * frame_seconds, GAP)
         self._last = 0.0  # when the last frame was taken; means nothing before the first
         self._current: Window | None = None
-        self._resting = False
+        self._resting = self._idle = False
 
     def due(self, now: float) -> Window | None:
         """The next window that is over at ``now``, or ``None``; to be called until it is ``None``."""
@@ -86,23 +94,28 @@ class Windows:
         if over is None or now < over.end:
             return None
         over.watched += self._watched(now, over.start, over.end)
-        self._current = Window(over.end, self._seconds, pauses=int(self._resting))
+        self._current = Window(over.end, self._seconds, pauses=int(self._resting), carried=self._resting)
         return over
 
-    def frame(self, now: float) -> None:
-        """Count a frame taken at ``now``, in the window that ``due`` has left open."""
+    def frame(self, now: float, *, idle: bool = False) -> None:
+        """Count a frame taken at ``now``, in the window that ``due`` has left open.
+
+        Args:
+            idle: It stands for one that was not taken, because nobody consents. Until the next one all time counts as watched: how
+                long a camera takes to open would tell how often somebody consented.
+        """
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), now
         self._current.watched += self._watched(now, self._current.start, now)
         self._current.frames += 1
-        self._last, self._resting = now, False
+        self._last, self._resting, self._idle = now, False, idle
 
     def rest(self, now: float) -> None:
         """Watching is paused at ``now``, in the window that ``due`` has left open."""
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), float("-inf")
         self._current.pauses += not self._resting
-        self._resting = True
+        self._resting, self._idle = True, False
 
     def finish(self) -> Window | None:
         """The window that has begun, if it has any frame: watching stops before its end."""
@@ -116,4 +129,4 @@ class Windows:
 
     def _watched(self, now: float, start: float, end: float) -> float:
         """Seconds between ``start`` and ``end`` that belong to an unbroken run of frames up to ``now``."""
-        return max(0.0, end - max(self._last, start)) if now - self._last <= 2 * self._frame_seconds else 0.0
+        return max(0.0, end - max(self._last, start)) if self._idle or now - self._last <= self._gap else 0.0

@@ -4,10 +4,11 @@ In the fleet's folder::
 
     ca.pem                 the root certificate: all that a device has to trust
     root/root.key          its key, encrypted: move this folder to a place that is not connected to anything
-    authority/issuing.*    the issuing authority, key encrypted; with it everything below works
-    authority/crl.json     what was revoked; ``crl.pem`` is made from it
+    authority/issuing.*    the issuing authority, key encrypted; with it everything below works (``provisioning/issuers.py``)
+    authority/crl.json     what was revoked; ``crl.pem`` is made from it, one list for each issuing authority
 
-Which certificate belongs to which device is the registry's business. Several processes may use one folder at a time.
+Which certificate belongs to which device is the registry's business. Several processes may use one folder at a time, and each of
+them notices when another one has made the next issuing authority.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provisioning import certificates, files
+from provisioning import certificates, files, issuers
 from provisioning.certificates import DEVICE_DAYS, Kind
 from provisioning.csr import PublicKeyInfo, check_csr, checked
 from provisioning.errors import AuthorityError
+from provisioning.issuers import Issuer, Issuers
 
 __all__ = ["Authority", "PublicKeyInfo", "check_csr", "crl_days_left"]
 
@@ -41,15 +43,11 @@ def utc_now() -> dt.datetime:
 class Authority:
     """See the module. ``now`` is the clock, UTC."""
 
-    def __init__(
-        self,
-        folder: Path,
-        root: x509.Certificate,
-        issuing: x509.Certificate,
-        key: ec.EllipticCurvePrivateKey,
-        now: Callable[[], dt.datetime],
-    ) -> None:
-        self._folder, self._root, self._issuing, self._key, self._now = folder, root, issuing, key, now
+    def __init__(self, folder: Path, root: x509.Certificate, passphrase: bytes, now: Callable[[], dt.datetime]) -> None:
+        self._folder, self._root, self._passphrase, self._now = folder, root, passphrase, now
+        self._private = folder / "authority"
+        self._seen: object = None
+        self._loaded: Issuers | None = None
 
     @classmethod
     def create(cls, folder: Path, passphrase: bytes, now: Callable[[], dt.datetime] = utc_now) -> Authority:
@@ -61,20 +59,13 @@ class Authority:
         """
         if (folder / "ca.pem").exists():
             raise AuthorityError("files", f"{folder / 'ca.pem'}: an authority is here already; choose another folder")
-        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_key = ec.generate_private_key(ec.SECP256R1())
         root = certificates.sign(certificates.root(), root_key.public_key(), None, root_key, now())
-        issuing = certificates.sign(certificates.issuing(), key.public_key(), root, root_key, now())
-        empty = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(issuing.not_valid_before_utc)
-        empty = empty.next_update(issuing.not_valid_after_utc).add_extension(x509.CRLNumber(1), critical=False)
-        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
-        root_crl = empty.add_extension(own, critical=False).sign(root_key, hashes.SHA256())
-        private = files.private_folder(folder / "authority")
+        made = cls(folder, root, passphrase, now)
+        files.private_folder(made._private)
         files.write(files.private_folder(folder / "root") / "root.key", _key_pem(root_key, passphrase))
-        files.write(private / "issuing.key", _key_pem(key, passphrase))
-        files.write(private / "issuing.pem", _pem(issuing))
-        files.write(private / "root-crl.pem", _pem(root_crl))
+        made._add_issuing(1, root_key)
         files.write(folder / "ca.pem", _pem(root), 0o644)
-        made = cls(folder, root, issuing, key, now)
         made.renew_crl()
         return made
 
@@ -86,26 +77,56 @@ class Authority:
             AuthorityError: ``passphrase``: it is not the one; ``files``: a file is not what it should be.
             FilesError: A file cannot be read.
         """
-        advice = "mien-fleet init makes one"
-        private = folder / "authority"
-        root_pem = files.read(folder / "ca.pem", "the root certificate", advice)
-        issuing_pem = files.read(private / "issuing.pem", "the issuing certificate", advice)
-        key_pem = files.read(private / "issuing.key", "its encrypted key", advice)
         try:
-            root, issuing = x509.load_pem_x509_certificate(root_pem), x509.load_pem_x509_certificate(issuing_pem)
+            root = x509.load_pem_x509_certificate(files.read(folder / "ca.pem", "the root certificate", issuers.ADVICE))
         except ValueError:
-            raise AuthorityError(
-                "files", f"{folder}: ca.pem or authority/issuing.pem is not PEM; restore it from a backup"
-            ) from None
-        try:
-            key = serialization.load_pem_private_key(key_pem, passphrase)
-        except (ValueError, TypeError):
-            raise AuthorityError(
-                "passphrase", f"{private / 'issuing.key'}: the passphrase does not open it; give the one of init"
-            ) from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != issuing.public_key():
-            raise AuthorityError("files", f"{private / 'issuing.key'}: not the key of issuing.pem; restore both from one backup")
-        return cls(folder, root, issuing, key, now)
+            raise AuthorityError("files", f"{folder / 'ca.pem'}: not a certificate in PEM; restore it from a backup") from None
+        opened = cls(folder, root, passphrase, now)
+        opened._issuers()
+        return opened
+
+    def announce(self, root_folder: Path | None = None) -> Issuer:
+        """The next issuing authority, made now if there is none; it signs its own revocation list and nothing else yet.
+
+        Args:
+            root_folder: Where ``root.key`` is, the one time that it is needed; ``None`` for ``root/``.
+
+        Raises:
+            AuthorityError: The root's key is another one, or the passphrase does not open it.
+            FilesError: It is not there.
+        """
+        with files.locked(self._private / "lock"):
+            if (announced := self._issuers().announced) is None:
+                path = (root_folder or self._folder / "root") / "root.key"
+                key = issuers.open_key(path, self._passphrase, self._root)
+                self._add_issuing(self._issuers().active.number + 1, key)
+                announced = self._issuers().announced
+            assert announced is not None
+        self.renew_crl()
+        return announced
+
+    def use_announced(self) -> None:
+        """Let the next issuing authority sign from now on. The one before goes on signing revocation lists until it ends."""
+        with files.locked(self._private / "lock"):
+            if (announced := self._issuers().announced) is not None:
+                issuers.activate(self._private, announced.number)
+
+    def _add_issuing(self, number: int, root_key: ec.EllipticCurvePrivateKey) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuing = certificates.sign(certificates.issuing(number), key.public_key(), self._root, root_key, self._now())
+        empty = x509.CertificateRevocationListBuilder().issuer_name(self._root.subject).last_update(issuing.not_valid_before_utc)
+        # The root has revoked nobody; brokers want to hear that all the same, as long as there are issuing authorities.
+        empty = empty.next_update(issuing.not_valid_after_utc).add_extension(x509.CRLNumber(number), critical=False)
+        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+        files.write(self._private / "root-crl.pem", _pem(empty.add_extension(own, critical=False).sign(root_key, hashes.SHA256())))
+        issuers.store(self._private, number, _pem(issuing), _key_pem(key, self._passphrase))
+
+    def _issuers(self) -> Issuers:
+        """As they are on the disk now."""
+        if self._loaded is None or self._seen != issuers.seen(self._private):
+            self._seen = issuers.seen(self._private)
+            self._loaded = issuers.load(self._private, self._passphrase, self._now())
+        return self._loaded
 
     @property
     def ca_pem(self) -> bytes:
@@ -114,8 +135,8 @@ class Authority:
 
     @property
     def bundle_pem(self) -> bytes:
-        """Issuing and root certificate: what a broker checks clients with, so that they need not send the issuing one."""
-        return _pem(self._issuing) + _pem(self._root)
+        """Issuing and root certificates: what a broker checks clients with, so that they need not send the issuing one."""
+        return b"".join(_pem(one.certificate) for one in self._issuers().every) + _pem(self._root)
 
     def check_csr(self, csr_pem: bytes) -> PublicKeyInfo:
         """See ``provisioning.csr.check_csr``."""
@@ -145,9 +166,9 @@ class Authority:
         """Key and chain of a broker that is reached as ``host``."""
         return self._with_key(certificates.broker(host))
 
-    def issue_service(self) -> tuple[bytes, bytes]:
-        """Key and chain of the manager's own programs."""
-        return self._with_key(certificates.service())
+    def issue_service(self, issuer: Issuer | None = None) -> tuple[bytes, bytes]:
+        """Key and chain of the manager's own programs; by another issuing authority to try whether a broker knows it."""
+        return self._with_key(certificates.service(), issuer)
 
     def revoke(self, serial: int, until: dt.datetime | None = None) -> None:
         """``revoke_many`` for one certificate."""
@@ -169,8 +190,8 @@ class Authority:
         self._update({f"{serial:x}": {"at": at, "until": _text(until) if until else None} for serial, until in serials.items()})
 
     def crl(self) -> bytes:
-        """The revocation lists of issuing and root authority, PEM; renewed first when the issuing one is about to end."""
-        path = self._folder / "authority" / "crl.pem"
+        """The revocation lists of issuing and root authorities, PEM; renewed first when the active one's is about to end."""
+        path = self._private / "crl.pem"
         if not path.exists() or crl_days_left(path.read_bytes(), self._now()) < CRL_RENEW_DAYS:
             self.renew_crl()
         return path.read_bytes()
@@ -182,10 +203,14 @@ class Authority:
     def renew_crl(self) -> bytes:
         """Sign the list anew, whatever is left of the old one."""
         self._update({})
-        return (self._folder / "authority" / "crl.pem").read_bytes()
+        return (self._private / "crl.pem").read_bytes()
+
+    def revoked(self) -> set[int]:
+        """The serial numbers on the list."""
+        return {int(serial, 16) for serial in _state(self._private / "crl.json")["revoked"]}
 
     def _update(self, more: dict[str, dict[str, str | None]]) -> None:
-        private = self._folder / "authority"
+        private = self._private
         with files.locked(private / "lock"):
             state = _state(private / "crl.json")
             now = self._now()
@@ -194,28 +219,30 @@ class Authority:
             last = min(now, max(now - HOUR, dt.datetime.fromisoformat(state["last_update"]) + dt.timedelta(seconds=1)))
             state = {"number": state["number"] + 1, "last_update": last.isoformat(), "revoked": {**more, **kept}}
             files.write(private / "crl.json", json.dumps(state, indent=1))
-            files.write(private / "crl.pem", _pem(self._signed(state, last)) + (private / "root-crl.pem").read_bytes())
+            lists = [_pem(self._signed(issuer, state, last)) for issuer in self._issuers().every]
+            files.write(private / "crl.pem", b"".join(lists) + (private / "root-crl.pem").read_bytes())
 
-    def _signed(self, state: dict[str, Any], last: dt.datetime) -> x509.CertificateRevocationList:
+    def _signed(self, issuer: Issuer, state: dict[str, Any], last: dt.datetime) -> x509.CertificateRevocationList:
         builder = (
             x509.CertificateRevocationListBuilder()
-            .issuer_name(self._issuing.subject)
+            .issuer_name(issuer.certificate.subject)
             .last_update(last)
-            .next_update(min(self._now() + CRL_DAYS * certificates.DAY, self._issuing.not_valid_after_utc))
+            .next_update(min(self._now() + CRL_DAYS * certificates.DAY, issuer.certificate.not_valid_after_utc))
             .add_extension(x509.CRLNumber(state["number"]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
         )
         for serial, record in state["revoked"].items():
             entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
             builder = builder.add_revoked_certificate(entry.revocation_date(dt.datetime.fromisoformat(record["at"])).build())
-        return builder.sign(self._key, hashes.SHA256())
+        return builder.sign(issuer.key, hashes.SHA256())
 
-    def _with_key(self, kind: Kind) -> tuple[bytes, bytes]:
+    def _with_key(self, kind: Kind, issuer: Issuer | None = None) -> tuple[bytes, bytes]:
         key = ec.generate_private_key(ec.SECP256R1())
-        return _key_pem(key, None), self._chain(kind, key.public_key())
+        return _key_pem(key, None), self._chain(kind, key.public_key(), issuer)
 
-    def _chain(self, kind: Kind, key: ec.EllipticCurvePublicKey) -> bytes:
-        return _pem(certificates.sign(kind, key, self._issuing, self._key, self._now())) + _pem(self._issuing)
+    def _chain(self, kind: Kind, key: ec.EllipticCurvePublicKey, issuer: Issuer | None = None) -> bytes:
+        by = issuer or self._issuers().active
+        return _pem(certificates.sign(kind, key, by.certificate, by.key, self._now())) + _pem(by.certificate)
 
 
 def crl_days_left(crl_pem: bytes, now: dt.datetime) -> float:

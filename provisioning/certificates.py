@@ -4,10 +4,10 @@
 kind       common name                     life        for
 =========  ==============================  ==========  =====================================================================
 root       mien root                       20 years    signs issuing authorities (path length 1); its key is kept offline
-issuing    mien issuing                    5 years     signs what follows and revocation lists (path length 0)
+issuing    mien issuing, mien issuing 2 …  5 years     signs what follows and revocation lists (path length 0)
 broker     the broker's host               1 year      ``serverAuth``; host name or address as subject alternative name
 service    ``mien-fleet``                  1 year      ``clientAuth``; the manager's own programs
-device     the device's fixed id           90 days     ``clientAuth``; ``setting`` and ``jurisdiction``
+device     the device's fixed id           90 days     ``clientAuth``; ``setting`` and ``jurisdiction``; see ``device.renew``
 claim      ``mien-enroll/v1/{batch}``      by batch    ``clientAuth``; boxes that are not enrolled yet
 =========  ==============================  ==========  =====================================================================
 
@@ -35,15 +35,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from device.contract_enroll import ENROLL_ROOT
+from device.contract_enroll import BACKDATED, ENROLL_ROOT
 from provisioning.errors import AuthorityError
 
 SERVICE: Final = "mien-fleet"
 RESERVED: Final = frozenset({SERVICE, "mien-enroll", "mien"})  # these would mean something else in the broker's rules
-BACK: Final = dt.timedelta(days=7)  # how far back a certificate's life begins
 DAY: Final = dt.timedelta(days=1)
 ROOT_DAYS, ISSUING_DAYS, BROKER_DAYS, SERVICE_DAYS, DEVICE_DAYS = 7305, 1826, 365, 365, 90
-RENEW_BEFORE_DAYS: Final = 30  # a device asks for its next certificate so long before the end
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # device.contract.DeviceName
 _BATCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -71,7 +69,7 @@ class Kind:
 
     Attributes:
         name: Common name, 1 to 64 characters.
-        days: Life from now on; it also begins ``BACK`` before now.
+        days: Life from now on; it also begins ``BACKDATED`` before now.
         usages: Extended key usages.
         names: Subject alternative names.
         path_length: Of an authority; ``None`` for an end.
@@ -88,8 +86,9 @@ def root() -> Kind:
     return Kind("mien root", ROOT_DAYS, path_length=1)
 
 
-def issuing() -> Kind:
-    return Kind("mien issuing", ISSUING_DAYS, (*CLIENT, *SERVER), path_length=0)
+def issuing(number: int = 1) -> Kind:
+    """Each has a name of its own: revocation lists are found by it."""
+    return Kind("mien issuing" if number == 1 else f"mien issuing {number}", ISSUING_DAYS, (*CLIENT, *SERVER), path_length=0)
 
 
 def broker(host: str) -> Kind:
@@ -199,7 +198,7 @@ def sign(
         .issuer_name(issuer.subject if issuer else common_name(kind.name))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(max(now - BACK, issuer.not_valid_before_utc) if issuer else now - BACK)
+        .not_valid_before(max(now - BACKDATED, issuer.not_valid_before_utc) if issuer else now - BACKDATED)
         .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=kind.path_length), critical=True)
         .add_extension(x509.KeyUsage(**{name: name in usage for name in _USAGES}), critical=True)

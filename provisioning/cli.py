@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import sys
+from importlib import import_module
 from typing import TextIO
 
 import click
 from pydantic import ValidationError
 
-from device.contract import MESSAGES, ROOT
-from provisioning.commands import authority
+from device.contract import ROOT
+from device.contract_messages import EVERY, kind
+from provisioning import commands
 from provisioning.errors import FleetError, WordsError
 
-NEED_A_DATABASE = ("serve", "batch", "claim", "approve", "revoke", "label", "devices", "audit")
+NEED_A_DATABASE = {
+    *("serve", "batch", "claim", "approve", "revoke", "label", "devices", "audit"),
+    *("set", "twin", "restored", "command", "rollout"),
+}
 
 
 class Commands(click.Group):
@@ -40,18 +46,19 @@ def main() -> None:
     """Look after a fleet of mien devices over MQTT."""
 
 
-def _of_the_registry() -> tuple[click.Command, ...]:
-    """The commands that need a database, where there is what they need."""
-    try:
-        from provisioning.commands.registry import COMMANDS
-    except ModuleNotFoundError as error:
-        if error.name not in {"alembic", "sqlalchemy"}:
-            raise
-        return ()
-    return COMMANDS
+def _installed() -> list[click.Command]:
+    """The commands of every module in ``provisioning/commands`` for which there is what it needs: most need a database."""
+    found: list[click.Command] = []
+    for module in sorted(one.name for one in pkgutil.iter_modules(commands.__path__) if not one.name.startswith("_")):
+        try:
+            found += import_module(f"provisioning.commands.{module}").COMMANDS
+        except ModuleNotFoundError as error:
+            if error.name not in {"alembic", "sqlalchemy"}:
+                raise
+    return found
 
 
-for command in (*authority.COMMANDS, *_of_the_registry()):
+for command in _installed():
     main.add_command(command)
 
 
@@ -69,10 +76,10 @@ def validate(messages: TextIO) -> None:
             continue
         total += 1
         name = topic.removeprefix(f"{ROOT}/").partition("/")[2]
-        message = MESSAGES.get(name)
+        message = kind(name)
         try:
             if message is None:
-                raise ValueError(f"no message is published on …/{name}; expected one of {', '.join(MESSAGES)}")
+                raise ValueError(f"no message is published on …/{name}; expected one of {', '.join(EVERY)}")
             message.model_validate(json.loads(payload))
         except ValidationError as error:
             wrong += 1

@@ -20,6 +20,7 @@ REFUSALS: Final[dict[Code, tuple[int, str]]] = {
     "claim_expired": (HOUR, "this claim has expired; make another with mien-fleet claim new"),
     "claim_revoked": (DAY, "this claim was revoked; make another with mien-fleet claim new"),
     "claim_used": (DAY, "this claim was made for one device, and another has it; make another with mien-fleet claim new"),
+    "claim_serial": (DAY, "this claim was made for another serial; make another with mien-fleet claim new"),
     "wrong_batch": (HOUR, "the serial belongs to another batch than this claim; use that batch's claim"),
     "unknown_serial": (HOUR, "no batch lists this serial; add it with mien-fleet batch add"),
     "wrong_key": (DAY, "the CSR is not signed by the key that the topic names"),
@@ -38,6 +39,8 @@ REFUSALS: Final[dict[Code, tuple[int, str]]] = {
     "token_expired": (0, "the token was good for an hour; begin with csr"),
     "bad_signature": (MINUTE, "the signature is not by the key that the topic names"),
     "not_registered": (0, "the certificate is not registered yet; send register"),
+    "same_key": (DAY, "the next certificate is for a new key; make one"),
+    "too_often": (HOUR, "this device has asked for too many certificates today"),
     "unavailable": (MINUTE, "the fleet cannot decide now"),
 }
 
@@ -72,6 +75,7 @@ class Claim:
     revoked: bool = False
     single: bool = False
     used_by: str | None = None
+    serial: str | None = None  # of the one box that it is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Certificate:
     expires_at: int
     nonce: str  # of the CSR that it was issued for
     box: str | None = None
+    renews: str | None = None  # the number of the certificate that this one follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Facts:
         nonce_of: The state of the certificate that was issued for the same nonce.
         token_of: The key that the request's token was given to.
         proven: Whether the request is signed by the key that the topic names.
+        recent: How many certificates the device was given since yesterday; for renewals.
     """
 
     claim: Claim | None = None
@@ -121,6 +127,7 @@ class Facts:
     nonce_of: State | None = None
     token_of: str | None = None
     proven: bool = False
+    recent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,7 @@ class Issue:
     """Sign the CSR, store the certificate as pending with a fresh token, and answer with both."""
 
     listed: Listed
+    renews: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

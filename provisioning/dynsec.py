@@ -6,6 +6,7 @@ import secrets
 import ssl
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device.contract import topic
 from provisioning import mosquitto
 from provisioning.errors import BrokerError
 from provisioning.fleet import Fleet
@@ -24,18 +26,25 @@ SECONDS: Final = 5.0  # for a connection, and for an answer
 class Control:
     """A connection of the manager's own, used as ``with Control(fleet) as control``. Not for several threads.
 
+    Args:
+        fleet: Whose broker.
+        host, port: Where it is, if not as in the fleet's URL.
+        identity: Certificate and key, if not those of the fleet.
+
     Raises:
         BrokerError: The broker does not answer within ``SECONDS``, is not to be trusted, or refuses.
     """
 
-    def __init__(self, fleet: Fleet, *, host: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet, *, host: str | None = None, port: int | None = None, identity: tuple[Path, Path] | None = None
+    ) -> None:
         self._where = (host or fleet.host, port or fleet.port)
         self._correlation = secrets.token_hex(8)
         self._ready, self._answered = threading.Event(), threading.Event()
         self._why = "no answer"
         self._wrong: list[str] = []
         self._client = paho.Client(CallbackAPIVersion.VERSION2, f"mien-fleet-control-{self._correlation}", protocol=paho.MQTTv5)
-        certificate, key = fleet.service
+        certificate, key = identity or fleet.service
         try:
             context = ssl.create_default_context(cafile=str(fleet.ca))
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -72,6 +81,14 @@ class Control:
     def restore(self, device: str) -> None:
         """Let a device's name in again; its revoked certificates stay revoked."""
         self._send(mosquitto.restore(device))
+
+    def clear(self, device: str) -> None:
+        """Remove what the broker keeps for a device's topics, from either side: what it was, and what was wanted of it."""
+        for name in mosquitto.RETAINED:
+            sent = self._client.publish(topic(device, name), b"", qos=1, retain=True)
+            sent.wait_for_publish(SECONDS)
+            if not sent.is_published():
+                raise BrokerError(f"the broker does not take what clears {topic(device, name)}; revoke the device once more later")
 
     def _send(self, commands: list[dict[str, Any]]) -> None:
         self._answered.clear()

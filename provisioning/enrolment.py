@@ -3,9 +3,10 @@
 =============  ==========================  ===========================================================
 certificate    by                          and then
 =============  ==========================  ===========================================================
-``pending``    ``csr`` was accepted        its token is good for an hour; then it is ``dropped``
+``pending``    ``csr`` or ``renew``        its token is good for an hour; then it is ``dropped``
 ``registered`` ``register`` was accepted   the device connects with it
-``live``       ``confirm`` was accepted    one per serial; the claim is given up; one before is ``superseded``
+``live``       ``confirm`` was accepted    one per serial; the claim is given up; one before is ``superseded``.
+               A renewed one needs no ``register``: who asked for it had a certificate already
 ``dropped``, ``superseded``, ``revoked``   on the revocation list
 =============  ==========================  ===========================================================
 
@@ -16,7 +17,9 @@ owns the key.
 
 from __future__ import annotations
 
-from device.contract_enroll import Code, CsrRequest, Proof, Step
+from typing import Final
+
+from device.contract_enroll import Code, CsrRequest, Proof, RenewRequest, Step
 from provisioning.decisions import (
     OPEN,
     Certificate,
@@ -32,6 +35,8 @@ from provisioning.decisions import (
     refuse,
     short,
 )
+
+RENEWALS: Final = 6  # certificates that a device is given in a day: a broken one must not fill the revocation list
 
 
 def on_csr(request: CsrRequest, key: str, checked: CheckedKey | Code, facts: Facts, now: int) -> Decision:
@@ -52,12 +57,15 @@ def on_csr(request: CsrRequest, key: str, checked: CheckedKey | Code, facts: Fac
         return refuse("wrong_key", about=f"the CSR's key is {short(checked.sha256)}, the topic's {short(key)}")
     if checked.common_name != request.serial:
         return refuse("csr_serial", about=f"{checked.common_name!r:.70} instead of {request.serial!r}")
+    if facts.claim is not None and facts.claim.serial not in (None, request.serial):
+        return refuse("claim_serial", about=f"serial {request.serial}")
     listed = facts.listed
     if listed is None:
         return refuse("unknown_serial", about=f"serial {request.serial}")
     if facts.claim is None or listed.batch != facts.claim.batch:
         return refuse("wrong_batch", about=f"serial {request.serial}")
-    if listed.key not in (None, key):
+    certified = facts.own is not None and facts.own.serial == listed.serial  # by us: when it was renewed, with another key
+    if listed.key not in (None, key) and not certified:
         return refuse("key_not_registered", about=f"serial {request.serial} with key {short(key)}, not {short(listed.key or '')}")
     if facts.verdict == "refused":
         return refuse("refused", about=f"serial {request.serial} with key {short(key)}")
@@ -104,19 +112,57 @@ def on_register(request: Proof, key: str, facts: Facts, now: int) -> Decision:
     return Decision((), own.device)
 
 
-def on_confirm(request: Proof, name: str, key: str, facts: Facts) -> Decision:
+def on_renew(request: RenewRequest, name: str, checked: CheckedKey | Code, facts: Facts, now: int) -> Decision:
+    """Decide about the next certificate; ``name`` is the device, whose certificate the broker has checked."""
+    if isinstance(checked, str):
+        return refuse(checked)
+    key, live = checked.sha256, next((one for one in (*facts.rivals, facts.own) if one and one.state == "live"), None)
+    if checked.common_name != name:
+        return refuse("csr_serial", about=f"{checked.common_name!r:.70} instead of {name!r}")
+    if live is None or facts.listed is None or live.device != name:
+        return refuse("not_issued", about=name)
+    if live.box and request.box and live.box != request.box:
+        return refuse("two_boxes", about=f"{name}, key {short(live.key)}: hardware {live.box} has it, and {request.box} renews it")
+    own = facts.own
+    if own is not None and (own.device != name or (own.state == "live" and own.renews is None)):
+        return refuse("same_key", about=f"key {short(key)}")
+    before = [one for one in facts.rivals if one.renews == live.number]  # its device has lost the key
+    if own is not None and own.state in OPEN:
+        if own is live or (own.renews == live.number and not _ended(own, now)):  # it has not heard the answer
+            return Decision((Repeat(own),), name)
+        before.append(own)
+    if facts.nonce_of is not None:
+        return refuse("replayed")
+    if facts.recent >= RENEWALS:
+        return refuse("too_often", about=name)
+    return Decision((*(Mark(one.number, "dropped") for one in before), Issue(facts.listed, live.number)), name)
+
+
+def on_confirm(request: Proof, name: str, key: str, facts: Facts, now: int) -> Decision:
     """Decide about a confirmation; ``name`` is the certificate's common name that the broker has checked."""
     if (flaw := _proof_flaw(request, key, facts)) is not None:
         return flaw
     own = facts.own
     if own is None or own.device != name:
         return refuse("not_issued", about=name)
-    if own.state == "pending":
-        return refuse("not_registered")
     if own.state == "live":
         return Decision((), own.device)
+    if own.renews is not None:
+        return _renewed(own, facts, now)
+    if own.state == "pending":
+        return refuse("not_registered")
     before = tuple(Mark(one.number, "superseded") for one in facts.rivals)
     return Decision((*before, Mark(own.number, "live")), own.device)
+
+
+def _renewed(own: Certificate, facts: Facts, now: int) -> Decision:
+    """The next certificate works. It follows the one that it was asked for with, or none: that one may have been replaced."""
+    if _ended(own, now):
+        return refuse("token_expired", Mark(own.number, "dropped"))
+    old = next((one for one in facts.rivals if one.number == own.renews and one.state == "live"), None)
+    if old is None:
+        return refuse("revoked", Mark(own.number, "dropped"), about=f"key {short(own.key)}")
+    return Decision((Mark(old.number, "superseded"), Mark(own.number, "live")), own.device)
 
 
 def _claim_flaw(claim: Claim | None, key: str, now: int) -> Code | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from device.contract_enroll import CsrRequest, Proof
-from provisioning.decisions import OPEN, Certificate, Claim, Facts, Listed, State, Verdict
-from provisioning.tables import CertificateRow, ClaimRow, RequestRow, SerialRow
+from device.contract_enroll import CsrRequest, Proof, RenewRequest
+from provisioning.decisions import DAY, OPEN, Certificate, Claim, Facts, Listed, State, Verdict
+from provisioning.tables import CertificateRow, ClaimRow, DeviceRow, RequestRow, SerialRow
 
 
 def of_csr(session: Session, claim: str, key: str, request: CsrRequest) -> Facts:
@@ -45,6 +45,23 @@ def of_proof(session: Session, name: str, key: str, request: Proof, *, proven: b
     )
 
 
+def of_renewal(session: Session, device: str, key: str | None, request: RenewRequest, now: int) -> Facts:
+    """About a device that asks for its next certificate, for this key (None: the CSR has none that counts)."""
+    known = session.get(DeviceRow, device)
+    if known is None or key is None:
+        return Facts(listed=_listed(session, known.serial) if known else None)
+    own = newest(session, key)
+    same_nonce = select(CertificateRow.state).where(CertificateRow.key == key, CertificateRow.nonce == request.nonce)
+    recent = select(func.count()).where(CertificateRow.device == device, CertificateRow.issued_at > now - DAY)
+    return Facts(
+        listed=_listed(session, known.serial),
+        own=_certificate(own) if own else None,
+        rivals=_rivals(session, known.serial, key),
+        nonce_of=cast("State | None", session.scalars(same_nonce).first()),
+        recent=session.scalars(recent).one(),
+    )
+
+
 def newest(session: Session, key: str) -> CertificateRow | None:
     """The certificate that was issued last for a key."""
     return session.scalars(
@@ -59,7 +76,7 @@ def _claim(session: Session, name: str) -> Claim | None:
         return None
     good = [row for row in rows if row.revoked_at is None] or rows
     best = max(good, key=lambda row: row.expires_at)
-    return Claim(best.batch, best.expires_at, best.revoked_at is not None, best.single, best.used_by)
+    return Claim(best.batch, best.expires_at, best.revoked_at is not None, best.single, best.used_by, best.serial)
 
 
 def _listed(session: Session, serial: str) -> Listed | None:
@@ -75,7 +92,17 @@ def _rivals(session: Session, serial: str, key: str) -> tuple[Certificate, ...]:
 def _certificate(row: CertificateRow) -> Certificate:
     state = cast("State", row.state)
     return Certificate(
-        row.number, row.serial, row.device, row.key, state, row.token, row.token_expires_at, row.expires_at, row.nonce, row.box
+        row.number,
+        row.serial,
+        row.device,
+        row.key,
+        state,
+        row.token,
+        row.token_expires_at,
+        row.expires_at,
+        row.nonce,
+        row.box,
+        row.renews,
     )
 
 

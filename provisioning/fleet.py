@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from provisioning import files, mosquitto
+from provisioning import files, issuers, mosquitto
 from provisioning.authority import Authority, utc_now
 from provisioning.certificates import DAY, SERVICE, ends
 from provisioning.errors import FilesError, WordsError
@@ -76,8 +76,8 @@ def address(url: str) -> tuple[str, int]:
     return parts.hostname, port
 
 
-def init(folder: Path, broker: str, size: Size, passphrase: bytes) -> Fleet:
-    """Make everything, or nothing: it appears under its name once it is whole.
+def init(folder: Path, broker: str, size: Size, passphrase: bytes, now: Callable[[], dt.datetime] = utc_now) -> Fleet:
+    """Make everything, or nothing: it appears under its name once it is whole. ``now`` is the clock, UTC.
 
     Raises:
         WordsError: The folder is not empty, or the URL is none.
@@ -95,7 +95,7 @@ def init(folder: Path, broker: str, size: Size, passphrase: bytes) -> Fleet:
     new = folder.absolute().with_name(f".{folder.absolute().name}.new")
     shutil.rmtree(new, ignore_errors=True)
     files.private_folder(new)
-    authority = Authority.create(new, passphrase)
+    authority = Authority.create(new, passphrase, now)
     fleet = Fleet(new, broker, size)
     files.private_folder(new / "claims")
     _service(fleet, authority)
@@ -136,6 +136,33 @@ def renew(fleet: Fleet, authority: Authority) -> None:
     fleet.write()
 
 
+def announce_issuing(fleet: Fleet, authority: Authority, root_folder: Path | None = None) -> tuple[Path, Path]:
+    """Make the next issuing authority, if there is none, and give the broker its certificate and its revocation list.
+
+    Nobody is locked out by that: nothing has been issued by it yet.
+
+    Returns:
+        Certificate and key of ``mien-fleet`` by the next authority, to try whether the broker knows it.
+
+    Raises:
+        AuthorityError, FilesError: As ``Authority.announce``.
+    """
+    announced = authority.announce(root_folder)
+    files.write(fleet.folder / "broker" / "clients.pem", authority.bundle_pem, 0o644)
+    renew_crl(fleet, authority)
+    key, chain = authority.issue_service(announced)
+    folder = files.private_folder(fleet.folder / "service")
+    return files.write(folder / "next.pem", chain), files.write(folder / "next.key", key)
+
+
+def use_announced(fleet: Fleet, authority: Authority) -> None:
+    """Let the next issuing authority sign: for broker and service at once, for devices when they renew."""
+    authority.use_announced()
+    renew(fleet, authority)
+    for path in (fleet.folder / "service").glob("next.*"):
+        path.unlink(missing_ok=True)
+
+
 def renew_crl(fleet: Fleet, authority: Authority, to: Path | None = None) -> Path:
     """Give the broker a list that is good for weeks; the old one stays when it still is.
 
@@ -162,7 +189,7 @@ def ending(fleet: Fleet, now: Callable[[], dt.datetime] = utc_now, days: float =
             f"mien-fleet renew {fleet.folder}, then copy broker/ to the broker",
         ),
         "the service's certificate": (fleet.service[0], f"mien-fleet renew {fleet.folder}"),
-        "the issuing authority": (fleet.folder / "authority" / "issuing.pem", "a new fleet folder, and devices enrolled anew"),
+        "the issuing authority": (issuers.active_pem(fleet.folder / "authority"), f"mien-fleet authority renew {fleet.folder}"),
     }
     said = []
     for what, (path, how) in watched.items():

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from device.contract import MAX_MESSAGE_BYTES, dump
+from device.contract import dump
 from device.contract_enroll import (
     ENROLL_ROOT,
     REQUESTS,
-    TOKEN_SECONDS,
     Accepted,
-    Code,
     CsrRequest,
     Proof,
     Rejected,
@@ -29,21 +26,19 @@ from device.contract_enroll import (
     enroll_topic,
     signed_bytes,
 )
+from device.contract_read import read
 from provisioning import facts as registry_facts
-from provisioning.decisions import REFUSALS, Authority, CheckedKey, Decision, Facts, Issue, Mark, Queue, Repeat, refuse
+from provisioning.decisions import REFUSALS, Authority, Decision, Facts, Issue, Mark, Queue, Repeat, refuse
 from provisioning.enrolment import on_confirm, on_csr, on_register, read_step
-from provisioning.errors import AuthorityError, FleetError
-from provisioning.keys import number_and_end, signed_by
+from provisioning.errors import FleetError
+from provisioning.issuing import Issuer, change, find
+from provisioning.keys import signed_by
 from provisioning.registry import Entry, Registry
-from provisioning.tables import Batch, CertificateRow, ClaimRow, DeviceRow, RequestRow, SerialRow
+from provisioning.routes import Answer, Context, Properties, Route, Subject
+from provisioning.tables import CertificateRow, ClaimRow, RequestRow
 
+ANSWER_EXPIRY: Final = 300  # seconds that an answer is worth something
 MAX_WAITING: Final = 20  # keys that ask for one serial; more are not kept
-CSR_FLAWS: Final[dict[str, Code]] = {
-    "bad-csr": "malformed",
-    "bad-signature": "wrong_key",
-    "weak-key": "weak_key",
-    "wrong-key": "weak_key",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +51,10 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A message to publish, QoS 1."""
+class Answered(Answer):
+    """An answer, with the decision that it tells."""
 
-    topic: str
-    payload: bytes
-    decision: Decision
+    decision: Decision = field(default_factory=Decision)
 
 
 class Intake:
@@ -83,17 +76,15 @@ class Intake:
         token: Callable[[], str] = lambda: secrets.token_hex(32),
     ) -> None:
         self._registry = registry
-        self._authority = authority
-        self._days = days
-        self._token = token
+        self._issuer = Issuer(authority, days, token)
 
-    def handle(self, topic: str, payload: bytes) -> Answer | None:
+    def handle(self, topic: str, payload: bytes) -> Answered | None:
         """Decide about one message, store it, and return the answer; ``None`` for a topic that is none of enrolment's."""
         parts = read_step(topic, ENROLL_ROOT)
         if parts is None:
             return None
         where = Where(*parts)
-        request = read_request(where.step, payload)
+        request = read(REQUESTS[where.step], payload)
         try:
             if isinstance(request, str):
                 flaw = refuse("malformed", about=request)
@@ -104,18 +95,18 @@ class Intake:
             trouble = Decision(code="unavailable", message=f"{REFUSALS['unavailable'][1]}: {error}"[:600])
             return _answer(where, None if isinstance(request, str) else request.nonce, trouble)
 
-    def _decide(self, session: Session, where: Where, request: CsrRequest | Proof) -> Answer:
+    def _decide(self, session: Session, where: Where, request: CsrRequest | Proof) -> Answered:
         now = self._registry.now()
         name, key, step = where.name, where.key, where.step
         if isinstance(request, CsrRequest):
             facts = registry_facts.of_csr(session, name, key, request)
-            decision = on_csr(request, key, self._check(request), facts, now)
+            decision = on_csr(request, key, self._issuer.check(request.csr), facts, now)
         else:
             row = registry_facts.newest(session, key)
             signed = signed_bytes(step, name, key, request.nonce, request.token)
             proven = row is not None and signed_by(row.pem, signed, request.signature)
             facts = registry_facts.of_proof(session, name, key, request, proven=proven)
-            decision = on_register(request, key, facts, now) if step == "register" else on_confirm(request, name, key, facts)
+            decision = on_register(request, key, facts, now) if step == "register" else on_confirm(request, name, key, facts, now)
         given = self._apply(session, where, request, decision)
         self._write_down(session, where, request, facts, decision)
         with_it = (
@@ -123,56 +114,24 @@ class Intake:
         )
         return _answer(where, request.nonce, decision, with_it)
 
-    def _check(self, request: CsrRequest) -> CheckedKey | Code:
-        try:
-            return self._authority.check_csr(request.csr.encode())
-        except AuthorityError as error:
-            if error.code not in CSR_FLAWS:
-                raise
-            return CSR_FLAWS[error.code]
-
     def _apply(self, session: Session, where: Where, request: CsrRequest | Proof, decision: Decision) -> CertificateRow | None:
         """Store what was decided; returns the certificate to answer with, if any."""
         given: CertificateRow | None = None
         for effect in decision.effects:
             match effect:
-                case Mark(number, state):
-                    row = session.scalars(select(CertificateRow).where(CertificateRow.number == number)).one()
-                    row.state = state
-                    session.flush()  # in this order: one live certificate at a time
-                    if state == "live" and (asked := session.get(RequestRow, (row.serial, where.key))) is not None:
-                        asked.verdict = "approved"  # a replacement is permitted once
-                    if state == "superseded" and (asked := session.get(RequestRow, (row.serial, row.key))) is not None:
-                        session.delete(asked)
-                case Issue(listed) if isinstance(request, CsrRequest):
-                    given = self._issue(session, where, request, listed.device)
+                case Mark():
+                    change(session, effect)
+                case Issue() if isinstance(request, CsrRequest):
+                    now = self._registry.now()
+                    given = self._issuer.issue(session, effect, request, key=where.key, claim=where.name, now=now)
+                    for claim in session.scalars(select(ClaimRow).where(ClaimRow.name == where.name)):
+                        claim.used_by = where.key
                 case Repeat(certificate):
-                    given = session.scalars(select(CertificateRow).where(CertificateRow.number == certificate.number)).one()
+                    given = find(session, certificate.number)
                     given.box = given.box or (request.box if isinstance(request, CsrRequest) else None)
                 case Queue(serial) if isinstance(request, CsrRequest):
                     self._queue(session, serial, where, request)
         return given
-
-    def _issue(self, session: Session, where: Where, request: CsrRequest, device: str) -> CertificateRow:
-        now = self._registry.now()
-        listed = session.get_one(SerialRow, request.serial)
-        batch = session.get_one(Batch, listed.batch)
-        chain = self._authority.issue_device(
-            request.csr.encode(), device=device, setting=batch.setting, jurisdiction=batch.jurisdiction, days=self._days
-        )
-        number, expires_at = number_and_end(chain)
-        if session.get(DeviceRow, device) is None:
-            session.add(DeviceRow(name=device, serial=request.serial, created_at=now))
-            session.flush()
-        row = CertificateRow(number=number, device=device, key=where.key, state="pending", claim=where.name, pem=chain.decode())
-        row.serial, row.nonce, row.box = request.serial, request.nonce, request.box
-        row.token, row.token_expires_at = self._token(), now + TOKEN_SECONDS
-        row.issued_at, row.expires_at = now, expires_at
-        session.add(row)
-        for claim in session.scalars(select(ClaimRow).where(ClaimRow.name == where.name)):
-            claim.used_by = where.key
-        session.flush()
-        return row
 
     def _queue(self, session: Session, serial: str, where: Where, request: CsrRequest) -> None:
         now = self._registry.now()
@@ -201,19 +160,23 @@ class Intake:
         self._registry.audit(session, step)
 
 
-def read_request(step: Step, payload: bytes) -> CsrRequest | Proof | str:
-    """A request, or what is wrong with it in a few words, none of them its own."""
-    if len(payload) > MAX_MESSAGE_BYTES:
-        return f"{len(payload)} bytes, where {MAX_MESSAGE_BYTES} are allowed"
-    try:
-        return REQUESTS[step].model_validate_json(payload)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:60]
-        return f"{where or 'JSON'}: {first['msg'][:120]}"
+def subject(context: Context) -> Subject:
+    """Enrolment, as the service knows it."""
+    intake = Intake(context.registry, context.authority)
+
+    def handle(topic: str, payload: bytes, _: Properties) -> list[Answer]:
+        answer = intake.handle(topic, payload)
+        return [replace(answer, qos=0)] if answer else []
+
+    return Subject(tuple(Route(f"{ENROLL_ROOT}/+/+/{step}", handle) for step in REQUESTS))
 
 
-def _answer(where: Where, nonce: str | None, decision: Decision, given: dict[str, Any] | None = None) -> Answer:
+def _line(where: Where, decision: Decision) -> dict[str, object]:
+    said = {"code": decision.code or "accepted", "message": decision.message, "device": decision.device}
+    return {"event": where.step, "topic": enroll_topic(where.name, where.key, where.step), **said}
+
+
+def _answer(where: Where, nonce: str | None, decision: Decision, given: dict[str, Any] | None = None) -> Answered:
     if decision.code is not None:
         rejected = Rejected(
             schema=1,
@@ -223,6 +186,18 @@ def _answer(where: Where, nonce: str | None, decision: Decision, given: dict[str
             message=decision.message[:600],
             retry_after_s=decision.retry_after_s,
         )
-        return Answer(enroll_topic(where.name, where.key, "rejected"), dump(rejected), decision)
+        return Answered(
+            enroll_topic(where.name, where.key, "rejected"),
+            dump(rejected),
+            expiry=ANSWER_EXPIRY,
+            log=_line(where, decision),
+            decision=decision,
+        )
     said = {"schema": 1, "step": where.step, "nonce": nonce, "device": decision.device, **(given or {})}
-    return Answer(enroll_topic(where.name, where.key, "accepted"), dump(Accepted.model_validate(said)), decision)
+    return Answered(
+        enroll_topic(where.name, where.key, "accepted"),
+        dump(Accepted.model_validate(said)),
+        expiry=ANSWER_EXPIRY,
+        log=_line(where, decision),
+        decision=decision,
+    )

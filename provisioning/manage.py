@@ -92,8 +92,10 @@ def add_batch(registry: Registry, name: str, setting: str, jurisdiction: str, se
     return registry.transact(work)
 
 
-def add_claim(registry: Registry, batch: str, name: str, number: str, expires_at: int, *, single: bool) -> None:
-    """Note a claim certificate that was issued for a batch.
+def add_claim(
+    registry: Registry, batch: str, name: str, number: str, expires_at: int, *, single: bool, serial: str | None = None
+) -> None:
+    """Note a claim certificate that was issued for a batch, or for one serial of it.
 
     Raises:
         WordsError: There is no such batch.
@@ -103,15 +105,24 @@ def add_claim(registry: Registry, batch: str, name: str, number: str, expires_at
         if session.get(Batch, batch) is None:
             raise WordsError(f"there is no batch {batch!r}; make it with mien-fleet batch add")
         row = ClaimRow(number=number, name=name, batch=batch, single=single, created_at=registry.now(), expires_at=expires_at)
+        row.serial = serial
         session.add(row)
         registry.audit(session, Entry("claim", MANAGER, "accepted", f"claim {name} for batch {batch}, certificate {number}"))
 
     registry.transact(work)
 
 
-def known_batch(registry: Registry, batch: str) -> bool:
-    """Whether there is such a batch."""
-    return registry.transact(lambda session: session.get(Batch, batch) is not None)
+def check_listed(registry: Registry, batch: str, serial: str | None = None) -> None:
+    """Raises WordsError when there is no such batch, or the serial is not on its list."""
+
+    def work(session: Session) -> None:
+        if session.get(Batch, batch) is None:
+            raise WordsError(f"there is no batch {batch!r}; make it with mien-fleet batch add")
+        row = session.get(SerialRow, serial) if serial is not None else None
+        if serial is not None and (row is None or row.batch != batch):
+            raise WordsError(f"serial {serial!r} is not on the list of batch {batch}; put it there with mien-fleet batch add")
+
+    registry.transact(work)
 
 
 def decide(registry: Registry, serial: str, *, key: str | None = None, replace: bool = False, refuse: bool = False) -> str:
@@ -183,10 +194,11 @@ def revoked_device(registry: Registry, serial: str) -> str | None:
     return registry.transact(lambda session: session.scalars(rows).first())
 
 
-def ended(registry: Registry) -> dict[str, int]:
+def ended(registry: Registry, *, thorough: bool = False) -> dict[str, int]:
     """Certificates that nobody may use any more and that are not on the revocation list yet: number → end.
 
-    One that waited too long to be registered is dropped on the way.
+    One that waited too long to be registered is dropped on the way. With ``thorough``, also those that are on a list already, as
+    long as they have not ended by themselves.
     """
 
     def work(session: Session) -> dict[str, int]:
@@ -195,7 +207,8 @@ def ended(registry: Registry) -> dict[str, int]:
         for row in session.scalars(late):
             row.state = "dropped"
         session.flush()
-        rows = select(CertificateRow).where(CertificateRow.state.not_in(OPEN), CertificateRow.on_list_at.is_(None))
+        new = CertificateRow.expires_at > now if thorough else CertificateRow.on_list_at.is_(None)
+        rows = select(CertificateRow).where(CertificateRow.state.not_in(OPEN), new)
         return {row.number: row.expires_at for row in session.scalars(rows)}
 
     return registry.transact(work)

@@ -27,6 +27,7 @@ from provisioning.certificates import SERVICE
 CONTROL: Final = "$CONTROL/dynamic-security/v1"
 ANSWERS: Final = f"{CONTROL}/response"
 REVOKED: Final = "revoked"
+RETAINED: Final = ("up/status", "up/notice", "up/twin", "up/model", "down/ack", "down/twin", "down/model")  # of each device
 MESSAGES_PER_HOUR: Final = 70  # of a device with default settings: 60 statuses, 4 reports, and room for answers
 MESSAGE_BYTES: Final = 1024  # a report with its properties is smaller
 PACKET_BYTES: Final = 2 * MAX_MESSAGE_BYTES  # the payload, and room for topic and properties

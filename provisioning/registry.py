@@ -27,7 +27,8 @@ from provisioning.tables import AuditRow
 
 T = TypeVar("T")
 
-TRIES: Final = 8
+TRIES: Final = 20  # PostgreSQL ends transactions that might disturb each other, also some that would not
+LONGEST_PAUSE: Final = 0.5  # seconds between two tries
 BUSY_SECONDS: Final = 30  # for another process's transaction
 MIGRATING: Final = 0x6D69656E  # an advisory lock: one process migrates, the others wait
 
@@ -142,7 +143,7 @@ class Registry:
             except (OperationalError, IntegrityError) as error:
                 if attempt == TRIES:
                     raise self._failed(error) from None
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (no secret)
+                time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**attempt)))  # noqa: S311 (no secret)
             except DBAPIError as error:
                 raise self._failed(error) from None
         raise AssertionError

@@ -17,7 +17,7 @@ def revoke(
     serials: Mapping[int, dt.datetime | None],
     control: Callable[[Fleet], Control] = Control,
 ) -> None:
-    """Revoke a device's certificates and cut its session. Repeating it changes nothing.
+    """Revoke a device's certificates, cut its session and clear what the broker keeps of it. Repeating it changes nothing.
 
     The list is written first: it holds whatever happens to the broker. The broker reads it on SIGHUP; until then a device that
     connects again reaches no topic.
@@ -36,3 +36,4 @@ def revoke(
     renew_crl(fleet, authority)
     with control(fleet) as connection:
         connection.cut(device)
+        connection.clear(device)  # after its last will

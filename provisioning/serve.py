@@ -1,17 +1,19 @@
-"""``mien-fleet serve``: requests from the broker to the registry, answers back.
+"""``mien-fleet serve``: from the broker to the registry, and back. What it serves is listed in ``provisioning/subjects.py``.
 
 Any number of these share the work through a shared subscription, which gives each request to one of them. Sessions are not kept:
 Mosquitto would go on queueing requests for one that has died. A request that dies with its process is sent again by the device,
-and gets the answer that was stored. One thread does everything, so a request is acknowledged after its answer has left.
+and gets the answer that was stored. One thread does everything, so a request is acknowledged after its answer has left. What has
+arrived waits in a queue of our own: paho hands over all that it can read before it writes anything, so the answers to a thousand
+requests would leave after the last of them.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import paho.mqtt.client as paho
@@ -22,22 +24,19 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from device.contract_enroll import ENROLL_ROOT, REQUESTS
-from provisioning import fleet as fleets
-from provisioning import manage
 from provisioning.authority import Authority
 from provisioning.certificates import SERVICE
 from provisioning.errors import BrokerError, FleetError
 from provisioning.fleet import Fleet
-from provisioning.intake import Intake
 from provisioning.registry import Registry
+from provisioning.routes import Answer, Context
+from provisioning.routes import Properties as Arrived
+from provisioning.subjects import SUBJECTS
 
 KEEPALIVE: Final = 30  # seconds
 TICK: Final = 0.5  # seconds between two looks at the clock
-HOUSEKEEPING: Final = 30.0  # seconds between two looks for certificates that have ended
 AT_ONCE: Final = 50  # requests that the broker may hand over unacknowledged: the rest is for the other processes
 MAX_PACKET: Final = 16 * 1024  # bytes; no request of the contract is larger
-ANSWER_EXPIRY: Final = 300  # seconds that an answer is worth something
 LONGEST_WAIT: Final = 15.0  # seconds between two attempts to connect
 
 
@@ -54,10 +53,14 @@ class Service:
     def __init__(self, fleet: Fleet, authority: Authority, registry: Registry, *, port: int | None = None) -> None:
         self._fleet, self._authority, self._registry = fleet, authority, registry
         self._port = port or fleet.port
-        self._intake = Intake(registry, authority)
+        subjects = [make(Context(fleet, authority, registry)) for make in SUBJECTS]
+        self._routes = [route for one in subjects for route in one.routes]
+        self._ticks = [(0.0, tick) for one in subjects for tick in one.ticks]
         self._log = structlog.get_logger(process="serve")
+        self._arrived: deque[paho.MQTTMessage] = deque()
         self._client = self._make_client()
         self._refusal = ""
+        self._troubles: dict[int, str] = {}  # what each tick has complained about last
         self.connected = False
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -66,34 +69,72 @@ class Service:
         Raises:
             BrokerError: The broker does not let this service in, or does not let it listen.
         """
-        next_look, wait = 0.0, 1.0
+        wait = 1.0
         while not stopping():
+            self._tick(connected=self.connected)
             if self._client.socket() is None:
                 wait = 1.0 if self.connected else min(LONGEST_WAIT, wait * 2)
                 self.connected = False
                 if not self._connect():
                     self._pause(wait, stopping)
                     continue
-            self._client.loop(TICK)
+            if len(self._arrived) < AT_ONCE:  # Mosquitto 2.0.11 hands over more than it was told to: the rest waits in the socket
+                self._client.loop(0 if self._arrived else TICK)
             if self._refusal:
                 raise BrokerError(self._refusal)
-            if time.monotonic() >= next_look:
-                self.look_after_certificates()
-                next_look = time.monotonic() + HOUSEKEEPING
+            if self._arrived:
+                self._handle(self._arrived.popleft())
         self._client.disconnect()
         self._client.loop(TICK)
 
-    def look_after_certificates(self) -> None:
-        """Put what has ended on the revocation list, and renew the list before it ends; several processes may do so at once."""
-        try:
-            if numbers := manage.ended(self._registry):
-                for number, end in numbers.items():
-                    self._authority.revoke(int(number, 16), dt.datetime.fromtimestamp(end, dt.timezone.utc))
-                manage.on_the_list(self._registry, numbers)
-                self._log.info("revoked", certificates=len(numbers))
-            fleets.renew_crl(self._fleet, self._authority)
-        except FleetError as error:
-            self._log.error(str(error))
+    def _tick(self, *, connected: bool) -> None:
+        """Do the work whose time has come."""
+        for number, (due, tick) in enumerate(self._ticks):
+            if time.monotonic() < due or not (connected or tick.offline):
+                continue
+            self._ticks[number] = (time.monotonic() + tick.every, tick)
+            trouble = ""
+            try:
+                self._publish(tick.work(self._registry.now()))
+            except FleetError as error:
+                trouble = str(error)
+                if trouble != self._troubles.get(number):
+                    self._log.error(trouble)
+            self._troubles[number] = trouble
+
+    def _publish(self, answers: Iterable[Answer], began: float | None = None) -> bool:
+        """Hand messages to the broker; returns False when the connection has ended."""
+        for answer in answers:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ContentType = "application/json"
+            said = {
+                "MessageExpiryInterval": answer.expiry,
+                "CorrelationData": answer.correlation,
+                "ResponseTopic": answer.response_topic,
+            }
+            for name, value in said.items():
+                if value is not None:
+                    setattr(properties, name, value)
+            sent = self._client.publish(answer.topic, answer.payload, answer.qos, answer.retain, properties)
+            if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return False
+            if answer.log:
+                took = {} if began is None else {"milliseconds": round(1000 * (time.monotonic() - began))}
+                self._log.info(**{"event": "sent", "topic": answer.topic, **answer.log, **took})
+        return True
+
+    def _handle(self, message: paho.MQTTMessage) -> None:
+        """Answer one message, then acknowledge it."""
+        properties, payload, began = _properties(message), bytes(message.payload), time.monotonic()
+        for route in self._routes:
+            if not paho.topic_matches_sub(route.filter, message.topic):
+                continue
+            try:
+                if not self._publish(route.handle(message.topic, payload, properties), began):
+                    return  # the connection has ended: the device asks again
+            except FleetError as error:
+                self._log.error(str(error), topic=message.topic)
+        self._client.ack(message.mid, message.qos)
 
     def _connect(self) -> bool:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -139,8 +180,10 @@ class Service:
         if code.is_failure:
             self._refusal = f"the broker refuses this service ({code}); check its access list and {self._fleet.folder}/service"
             return
-        shared = [(f"$share/{SERVICE}/{ENROLL_ROOT}/+/+/{step}", SubscribeOptions(qos=1)) for step in REQUESTS]
-        client.subscribe(shared)
+        self._arrived.clear()  # of a connection before: they come again
+        client.subscribe(
+            [(f"$share/{SERVICE}/{one.filter}" if one.shared else one.filter, SubscribeOptions(qos=1)) for one in self._routes]
+        )
 
     def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         if any(code.is_failure for code in codes):
@@ -149,21 +192,12 @@ class Service:
         self.connected = True
         self._log.info("serving", broker=self._fleet.broker, registry=str(self._registry))
 
-    def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
-        began = time.monotonic()
-        answer = self._intake.handle(message.topic, bytes(message.payload))
-        if answer is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.ContentType, properties.MessageExpiryInterval = "application/json", ANSWER_EXPIRY
-            if client.publish(answer.topic, answer.payload, 1, False, properties).rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return  # the connection has ended: the device asks again
-            decision = answer.decision
-            self._log.info(
-                message.topic.rsplit("/", 1)[1],
-                topic=message.topic,
-                code=decision.code or "accepted",
-                message=decision.message,
-                device=decision.device,
-                milliseconds=round(1000 * (time.monotonic() - began)),
-            )
-        client.ack(message.mid, message.qos)
+    def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        self._arrived.append(message)
+
+
+def _properties(message: paho.MQTTMessage) -> Arrived:
+    said = message.properties
+    names = ("CorrelationData", "ResponseTopic", "MessageExpiryInterval")
+    correlation, response, expiry = (getattr(said, name, None) for name in names)
+    return Arrived(message.retain, correlation, response, expiry)

@@ -28,7 +28,7 @@ class Batch(Table):
 
 
 class ClaimRow(Table):
-    """A claim certificate. Several may have one name, which is all that a broker tells of it."""
+    """A claim certificate. Several may have one name, all that a broker tells of it. ``serial``: of the one box that it is for."""
 
     __tablename__ = "claims"
     number: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -39,6 +39,7 @@ class ClaimRow(Table):
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+    serial: Mapped[str | None] = mapped_column(String(64))
 
 
 class SerialRow(Table):
@@ -60,13 +61,16 @@ class DeviceRow(Table):
 
 
 class CertificateRow(Table):
-    """Every certificate of a device that was ever issued; ``on_list_at``: when it was put on the revocation list."""
+    """Every certificate of a device that was ever issued; ``on_list_at``: when it was put on the revocation list.
+
+    ``renews``: the number of the certificate that it follows, where it was asked for with that one.
+    """
 
     __tablename__ = "certificates"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     number: Mapped[str] = mapped_column(String(40), unique=True)
     serial: Mapped[str] = mapped_column(ForeignKey("serials.serial"), index=True)
-    device: Mapped[str] = mapped_column(ForeignKey("devices.name"))
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), index=True)
     key: Mapped[str] = mapped_column(String(64), index=True)
     state: Mapped[str] = mapped_column(String(16))
     claim: Mapped[str] = mapped_column(String(40))
@@ -78,6 +82,7 @@ class CertificateRow(Table):
     issued_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger)
     on_list_at: Mapped[int | None] = mapped_column(BigInteger)
+    renews: Mapped[str | None] = mapped_column(String(40))
 
     # The database itself sees to it that there is one live certificate per serial, whatever the programs do.
     __table_args__ = (

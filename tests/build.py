@@ -113,12 +113,15 @@ def settings_text(
     Noise is off unless ``top`` says otherwise: most tests want to know what was counted. The policy permits emotions.
     """
     top = top if "noise = " in top else f'noise = "off"\n{top}'
+    if 'noise = "off"' in top and "research" not in policy and "demo = " not in top:
+        top += "\ndemo = true"
     return f"""
 device = "shelf-7"
 window_seconds = 5
 run_folder = "{folder}/run"
 state_folder = "{folder}/state"
 inbox_folder = "{folder}/inbox"
+send_folder = "{folder}/send"
 {top}
 [policy]
 {policy}

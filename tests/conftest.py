@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import postgres as postgresql
 from tests.build import Device, free_port, json_lines
 
 ROOT = Path(__file__).parents[1]
@@ -148,6 +150,13 @@ def _whole_lines(path: Path) -> list[str]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """A function that starts a program, killed at the end of the test."""
+    with starter(tmp_path) as run:
+        yield run
+
+
+@contextmanager
+def starter(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """The same as long as a block lasts; what the programs write goes into files in this folder."""
     with ExitStack() as stack:
         count = 0
 
@@ -201,3 +210,20 @@ def wait_for(condition: Callable[[], object], seconds: float = 20.0, why: str = 
     while not condition():
         assert time.monotonic() < deadline, f"{why} did not come true within {seconds} s"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server for all tests of this process: its URL, without a database."""
+    if postgresql.BIN is None:
+        pytest.skip(postgresql.MISSING)
+    with postgresql.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind for the registry."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/registry.db"
+    return postgresql.new_database(request.getfixturevalue("postgres"), f"test_{secrets.token_hex(8)}")

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from device.contract import topic
 from device.contract_enroll import Step, enroll_topic, signed_bytes
 from provisioning import manage
 from provisioning.authority import Authority
 from provisioning.intake import Intake
 from provisioning.registry import Registry
+from provisioning.renewal import Renewals
 
 PASSPHRASE = b"correct horse battery"
 HOUR = 3600
@@ -67,6 +69,10 @@ class Box:
         said = {"schema": 1, "serial": self.serial, "nonce": self.nonce(), "csr": csr_pem(self.key, self.serial)}
         return json.dumps({**said, **({"box": self.hardware} if self.hardware else {}), **other}).encode()
 
+    def renew(self, device: str, /, nonce: str | None = None, **other: Any) -> bytes:
+        said = {"schema": 1, "nonce": self.nonce() if nonce is None else nonce, "csr": csr_pem(self.key, device)}
+        return json.dumps({**said, **({"box": self.hardware} if self.hardware else {}), **other}).encode()
+
     def proof(self, step: Step, name: str, token: str, *, key: str | None = None) -> bytes:
         nonce = self.nonce()
         signature = self.key.sign(signed_bytes(step, name, key or self.id, nonce, token), ec.ECDSA(hashes.SHA256())).hex()
@@ -88,6 +94,7 @@ class Manager:
         self.authority = Authority.open(home, PASSPHRASE) if there else Authority.create(home, PASSPHRASE)
         self.registry = Registry.open(self.url or f"sqlite:///{self.folder}/registry.db", self.clock)
         self.intake = Intake(self.registry, self.authority)
+        self.renewals = Renewals(self.registry, self.authority)
 
     def batch(self, name: str = "berlin", serials: dict[str, str | None] | None = None) -> Manager:
         manage.add_batch(self.registry, name, "retail", "DE", serials or {})
@@ -111,6 +118,13 @@ class Manager:
 
     def confirm(self, box: Box, token: str, name: str) -> dict[str, Any]:
         return self.ask(name, box.id, "confirm", box.proof("confirm", name, token))
+
+    def renew(self, device: str, who: Box, /, nonce: str | None = None, **other: Any) -> dict[str, Any]:
+        """Ask for a device's next certificate, for the key of ``who``."""
+        answer = self.renewals.handle(topic(device, "up/renew"), who.renew(device, nonce, **other))
+        assert answer is not None
+        said = json.loads(answer.payload)
+        return {**said, "said": said.get("code", "accepted")}
 
     def enrol(self, box: Box, name: str = "berlin") -> dict[str, Any]:
         given = self.csr(box, name)

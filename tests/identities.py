@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,17 @@ def device(authority: Authority, folder: Path, name: str) -> Identity:
 
 def claim(authority: Authority, folder: Path, batch: str) -> Identity:
     return store(folder, batch, *authority.issue_claim(batch, 30))
+
+
+def openssl_verify(authority: Authority, folder: Path, identity: Identity, *words: str, chain: bytes | None = None) -> str:
+    """What ``openssl verify`` says with the root as the only anchor and both lists."""
+    (folder / "ca.pem").write_bytes(authority.ca_pem)
+    (folder / "chain.pem").write_bytes(chain or authority.bundle_pem)
+    (folder / "crl.pem").write_bytes(authority.crl())
+    files = ["-CAfile", f"{folder}/ca.pem", "-untrusted", f"{folder}/chain.pem", "-CRLfile", f"{folder}/crl.pem", "-crl_check_all"]
+    command = ["openssl", "verify", "-x509_strict", *files, *words, str(identity.certificate)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip()
 
 
 class Client:

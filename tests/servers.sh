@@ -1,6 +1,6 @@
 #!/bin/bash
 # What tests need beside Python: installed as root on Debian, else a hint. Nothing is started here, and nothing left running.
-#   tests/servers.sh           for make test: mosquitto, strace
+#   tests/servers.sh           for make test: mosquitto, strace, PostgreSQL
 #   tests/servers.sh system    for make test-system, too: a Debian root, OpenCV with GStreamer
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -9,6 +9,7 @@ need() { command -v "$1" >/dev/null || packages+=("$2"); }
 need mosquitto mosquitto
 need mosquitto_sub mosquitto-clients
 need strace strace
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
 if [ "${1:-}" = system ]; then
   need mmdebstrap mmdebstrap
   need gst-inspect-1.0 gstreamer1.0-tools

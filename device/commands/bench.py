@@ -1,6 +1,7 @@
 """``mien bench``: how long the models take alone, and how long everything around them.
 
-The frames are drawn beforehand, so drawing is not counted. Each figure is a median over all frames, measured in one run.
+The frames are drawn beforehand, so drawing is not counted. Each figure is a median over all frames, measured in one run. What it
+costs to protect pictures and to look for cards is measured by ``_cost``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from device.cameras import CameraOptions
 from device.cameras.composite import open_camera
+from device.commands import _cost
 from device.commands._children import child
 from device.consent import Consent
 from device.errors import MienError
@@ -47,13 +49,23 @@ def run(frames: int, runtime: str, *, as_json: bool) -> str:
     Raises:
         ModelError, RuntimeMissingError: The models cannot be loaded.
     """
-    wanted: Wanted = runtime  # type: ignore[assignment]  # click has checked it
-    nets = load_nets(Settings(models=ModelSettings(runtime=wanted), policy=RESEARCH))
-    pictures = drawn(SCENES)
-    figures = _measure(nets, pictures, frames)
-    figures["rss_mb"] = {"watch": _rss("watch", wanted), "send": _rss("send", wanted)}
+    nets = load(runtime)
+    figures = _measure(Scene(nets, drawn(SCENES)), frames)
+    cost = _cost.measure(frames // 2, runtime)
+    figures["privacy_cost"] = cost.as_json()
+    figures["rss_mb"] = {"watch": _rss("watch", runtime), "send": _rss("send", runtime)}
     figures["runtime"] = nets.face.model.runtime
-    return json.dumps(figures, indent=2) if as_json else _table(figures)
+    return json.dumps(figures, indent=2) if as_json else _table(figures, cost)
+
+
+def load(runtime: str) -> Nets:
+    """The models of the default settings.
+
+    Raises:
+        ModelError, RuntimeMissingError: They cannot be loaded.
+    """
+    wanted: Wanted = runtime  # type: ignore[assignment]  # click has checked it
+    return load_nets(Settings(models=ModelSettings(runtime=wanted), policy=RESEARCH))
 
 
 def drawn(count: int) -> list[Pixels]:
@@ -67,16 +79,46 @@ def drawn(count: int) -> list[Pixels]:
     return pictures
 
 
-def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
+class Scene:
+    """Pictures, one after the other through all that ``watch`` does with a frame.
+
+    Args:
+        nets: The models.
+        pictures: They are shown again and again.
+        cards: Whether cards are looked for.
+    """
+
+    def __init__(self, nets: Nets, pictures: list[Pixels], *, cards: bool = True) -> None:
+        self.nets = nets
+        self.pictures = pictures
+        self._tracks, self._windows = Tracks(), Windows(10, 0.2)
+        self._door = Door(nets.face, Consent())
+        self._choose = self._door.choose if cards else None
+        self._number = 0
+
+    def draw(self) -> Frame:
+        """The next frame."""
+        self._number += 1
+        return Frame(self.pictures[self._number % len(self.pictures)].copy(), self._number * 0.2)
+
+    def look(self, frame: Frame) -> int:
+        """All that ``watch`` does with one frame; returns how many faces were in it."""
+        seen = observe(lambda: frame, self._door.faces, self.nets.emotion, self._choose)
+        while self._windows.due(seen.taken_at):
+            self._tracks.close_window()
+        self._windows.frame(seen.taken_at)
+        self._tracks.see(seen)
+        return len(seen.sightings)
+
+
+def _measure(scene: Scene, frames: int) -> dict[str, Any]:
     stages: dict[str, list[float]] = {
         name: [] for name in ("face_prepare", "face_invoke", "face_decode", "emotion_prepare", "emotion_invoke", "blank_invoke")
     }
+    nets = scene.nets
     whole, bare, faces_seen = [], [], []
-    tracks, windows, door = Tracks(), Windows(10, 0.2), Door(nets.face, Consent())
     for number in range(-WARM_UP, frames):
-        picture = pictures[number % len(pictures)]
-        frame = Frame(picture.copy(), number * 0.2)
-        took, faces = _timed(_process, frame, nets, door, tracks, windows)
+        took, faces = _timed(scene.look, scene.draw())
         face_invoke, _ = _timed(nets.face.model.invoke)
         emotion_invoke = statistics.median(_timed(nets.emotion.model.invoke)[0] for _ in range(max(1, faces)))
         if number < 0:
@@ -87,7 +129,7 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
         stages["face_invoke"].append(face_invoke)
         stages["emotion_invoke"].append(emotion_invoke)
         stages["blank_invoke"].append(_timed(nets.emotion.model.scrub)[0])  # after the last face; not part of each frame
-        _stages(stages, nets, picture)
+        _stages(stages, nets, scene.pictures[number % len(scene.pictures)])
     frame_ms, invoke_ms = 1000 * statistics.median(whole), 1000 * statistics.median(bare)
     return {
         "frame_ms": round(frame_ms, 3),
@@ -97,16 +139,6 @@ def _measure(nets: Nets, pictures: list[Pixels], frames: int) -> dict[str, Any]:
         "faces_per_frame": round(statistics.mean(faces_seen), 1),
         "stages": {name: round(1000 * statistics.median(times), 4) for name, times in stages.items() if times},
     }
-
-
-def _process(frame: Frame, nets: Nets, door: Door, tracks: Tracks, windows: Windows) -> int:
-    """All that ``watch`` does with one frame; returns how many faces were in it."""
-    seen = observe(lambda: frame, door.faces, nets.emotion, door.choose)
-    while windows.due(seen.taken_at):
-        tracks.close_window()
-    windows.frame(seen.taken_at)
-    tracks.see(seen)
-    return len(seen.sightings)
 
 
 def _stages(stages: dict[str, list[float]], nets: Nets, picture: Pixels) -> None:
@@ -137,6 +169,7 @@ def _rss(name: str, runtime: str) -> float:
         settings = Path(folder) / "settings.toml"
         settings.write_text(
             f'window_seconds = 5\nnoise = "off"\nrun_folder = "{folder}/run"\ninbox_folder = "{folder}/inbox"\n'
+            f'send_folder = "{folder}/send"\n'
             f'[policy]\nsetting = "research"\njurisdiction = "EU"\n'
             f'[camera]\nsource = "composite"\n[models]\nruntime = "{runtime}"\n'
             f'[spool]\nfolder = "{folder}/spool"\n[broker]\nurl = "mqtt://127.0.0.1:9"\n'
@@ -159,13 +192,19 @@ def _resident(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0.0)
 
 
-def _table(figures: dict[str, Any]) -> str:
+def _table(figures: dict[str, Any], cost: _cost.Cost) -> str:
+    share, cards = cost.everything, cost.cards
+    sure = f"95 %: {100 * share.low:.1f} to {100 * share.high:.1f}"
+    most = f"half of the pictures: {100 * share.first_quarter:.1f} to {100 * share.last_quarter:.1f}"
     lines = [
         f"a frame with {figures['faces_per_frame']:g} faces   {figures['frame_ms']:8.2f} ms   ({figures['runtime']}, one thread)",
         f"the models alone        {figures['invoke_ms']:8.2f} ms",
         f"overhead ratio          {figures['overhead_ratio']:8.2f}",
         f"frames per second       {figures['frames_per_second']:8.1f}",
         f"memory of watch, send   {figures['rss_mb']['watch']:8.1f} MB, {figures['rss_mb']['send']:.1f} MB",
+        f"cost of privacy         {100 * share.share:8.1f} %   ({sure}; {most})",
+        f"  looking for cards     {100 * cards.share:8.1f} %   (95 %: {100 * cards.low:.1f} to {100 * cards.high:.1f})",
+        f"  processor time        {cost.ms_protected:8.2f} ms a frame, {cost.ms_bare:.2f} ms without any of it",
         "stages (median, ms):",
     ]
     lines += [f"  {name.replace('_', ' '):<20}  {value:8.3f}" for name, value in figures["stages"].items()]

@@ -169,6 +169,7 @@ noise = "off"
 demo = true
 run_folder = {text(str(folder / "run"))}
 inbox_folder = {text(str(folder / "inbox"))}
+send_folder = {text(str(folder / "send"))}
 [policy]
 setting = "research"
 jurisdiction = "EU"

@@ -6,7 +6,7 @@ import json
 import queue
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ import click
 
 from device import ledger, notice, plug
 from device import settings as settings_file
+from device.bound import bind
 from device.clock import SYNCHRONIZED
+from device.commands.show import explain as explain_twin
 from device.contract import Status, dump, topic
 from device.errors import EndOfFrames, MienError, SettingsError
 from device.gpio import open_controls
@@ -27,6 +29,7 @@ from device.publishers import Connected, Disconnected, Message
 from device.settings import Settings
 from device.spool import Spool
 from device.tflite import find_runtime
+from device.twin_keeper import in_force, kept, told
 from device.watch import load_nets, open_camera
 
 BROKER_TIMEOUT: Final = 10.0  # seconds
@@ -41,15 +44,17 @@ class Check:
     finding: str
 
 
-def run(file: Path | None, protection: Protection, *, as_json: bool) -> int:
+def run(file: Path | None, protection: Protection, *, as_json: bool, without: Collection[str] = ()) -> int:
     """Check everything, print it, and return the exit code: 0 when all is well, else 1.
 
     Args:
         file: The settings.
         protection: What this system has granted to this process, as it would to ``mien watch``.
+        as_json: Print JSON.
+        without: Checks to leave out.
     """
     try:
-        settings = settings_file.load(file)
+        settings = bind(settings_file.load(file))
         first = Check("settings", True, f"{file or settings_file.SYSTEM_FILE}: every key is good")
     except MienError as error:
         settings = Settings()
@@ -68,10 +73,14 @@ def run(file: Path | None, protection: Protection, *, as_json: bool) -> int:
     }
     if settings.consent.pins:
         looks["gpio"] = _gpio
+    if settings.broker.twin:
+        looks = {"twin": _twin, **{name: _as_in_force(look) for name, look in looks.items()}}
     checks = [first]
     if not as_json:
         _print(first)
     for name, look in looks.items():
+        if name in without:
+            continue
         try:
             check = Check(name, True, look(settings))
         except MienError as error:
@@ -91,6 +100,18 @@ def _print(check: Check) -> None:
     click.echo(f"{mark}  {check.name:<9} {first}")
     for line in more:
         click.echo(f"{'':<17}{line}")
+
+
+def _as_in_force(look: Callable[[Settings], str]) -> Callable[[Settings], str]:
+    """The same check of the settings that people are watched with."""
+    return lambda settings: look(in_force(settings))
+
+
+def _twin(settings: Settings) -> str:
+    said = told(settings) or kept(settings)
+    if said is not None and said.state == "rejected":
+        raise MienError(f"{explain_twin(settings, said)}\nset what fits this device's own file with mien-fleet set")
+    return explain_twin(settings, said)
 
 
 def _policy(settings: Settings) -> str:

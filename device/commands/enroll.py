@@ -25,7 +25,8 @@ from device.contract_enroll import (
     Rejected,
     enroll_topic,
 )
-from device.enroll import Ask, Connect, Effect, Enrolment, GiveUpClaim, Install, Progress, Say, Store
+from device.dialogue import Ask, Connect, Effect, Finish, Install, Say, Store
+from device.enroll import Enrolment, Progress
 from device.errors import IdentityError, SettingsError
 from device.publishers import Connected, Disconnected, Event, Message, NotListening, Received, Refused
 from device.publishers.mqtt import MqttPublisher, open_publisher
@@ -37,18 +38,24 @@ POLL: Final = 0.5
 
 
 class Enroller:
-    """The files, the key and the connection of one device that enrols."""
+    """The files, the key and the connection of one device that enrols.
 
-    def __init__(self, settings: Settings, claim: identity.Claim | None, serial: str, log: FilteringBoundLogger) -> None:
+    Attributes:
+        claim: Where there is one: it is needed until the device is enrolled.
+        serial: Of this box, likewise.
+    """
+
+    def __init__(self, settings: Settings, claim: identity.Claim | None, log: FilteringBoundLogger) -> None:
         broker = settings.broker
         if broker.certificate_file is None or broker.key_file is None:
             raise SettingsError(
                 "broker.certificate_file and broker.key_file: say where this device's identity is to be, "
                 "such as /var/lib/mien/identity/device.pem and device.key"
             )
-        self._broker, self._claim, self._serial, self._log = broker, claim, serial, log
+        self.claim, self.serial = claim, ""
+        self._broker, self._log = broker, log
         self._final, self._aside = broker.certificate_file, broker.certificate_file.with_name("enrolment.pem")
-        self._progress = broker.certificate_file.with_name("enrolment.json")
+        self._progress = _progress_file(broker.certificate_file)
         self._key = identity.Key.open(broker.key_file)
         self._publisher: MqttPublisher | None = None
         self._name = ""
@@ -109,11 +116,11 @@ class Enroller:
                 case Ask(step, nonce):
                     self._ask(step, nonce)
                 case Install(certificate):
-                    identity.write(self._final, certificate.encode())
-                case GiveUpClaim():
+                    identity.write(self._final, certificate.encode(), mode=0o644)
+                case Finish():
                     self._close()
                     self._aside.unlink(missing_ok=True)
-                    if self._claim is not None and not self._claim.give_up():
+                    if self.claim is not None and not self.claim.give_up():
                         self._log.info("the claim cannot be deleted from here; remove it from the unit's credentials")
                 case Say():
                     self._say(effect)
@@ -143,8 +150,8 @@ class Enroller:
         request: CsrRequest | RegisterRequest | ConfirmRequest
         token = self.enrolment.progress.token or ""
         if step == "csr":
-            csr = self._key.csr(self._serial)
-            request = CsrRequest(schema=1, serial=self._serial, nonce=nonce, csr=csr, box=identity.hardware())
+            csr = self._key.csr(self.serial)
+            request = CsrRequest(schema=1, serial=self.serial, nonce=nonce, csr=csr, box=identity.hardware())
         elif step == "register":
             proof = self._key.sign("register", self._name, nonce, token)
             request = RegisterRequest(schema=1, nonce=nonce, token=token, signature=proof)
@@ -157,11 +164,11 @@ class Enroller:
         return self._key.fits(device, chain, self._need_claim().authority.read_bytes())
 
     def _need_claim(self) -> identity.Claim:
-        if self._claim is None:
+        if self.claim is None:
             raise IdentityError(
                 "there is no claim to enrol with; expected claim.pem, claim.key and ca.pem; name their folder with --claim"
             )
-        return self._claim
+        return self.claim
 
     def _close(self) -> None:
         if self._publisher is not None:
@@ -198,25 +205,58 @@ def wait_for_the_clock(
     return True
 
 
-def run(settings: Settings, folder: Path, serial: str | None, log: FilteringBoundLogger, stop: Stop) -> str | None:
+def run(
+    settings: Settings,
+    folder: Path,
+    serial: str | None,
+    log: FilteringBoundLogger,
+    stop: Stop,
+    *,
+    again: bool = False,
+    code: Callable[[], str] | None = None,
+) -> str | None:
     """Enrol this device, however far it is already; returns its name, or None when told to stop.
+
+    Args:
+        settings: Where the identity goes, and where the broker is.
+        folder: The claim's; with ``code`` it is kept there.
+        serial: Of this box; ``None`` for the one in the claim, or the board's own.
+        log: For what happens.
+        stop: Whether to stop.
+        again: Begin anew, with the same key: after the certificate has ended, or was revoked.
+        code: Reads the claim's QR code; called when a claim is needed.
 
     Raises:
         SettingsError: The settings do not say where the identity goes, or the serial is not known.
-        IdentityError: A file of the claim or of the identity cannot be used.
+        IdentityError: A file of the claim or of the identity cannot be used, or a code holds none.
+        CameraError: No code could be read.
     """
-    serial = serial or identity.serial_of_hardware()
-    if serial is None:
-        raise SettingsError("this hardware does not tell its serial number; give it with --serial, as it is on the fleet's list")
+    if again and settings.broker.certificate_file is not None:
+        for begun in (_progress_file(settings.broker.certificate_file), settings.broker.certificate_file.with_name("renewal.json")):
+            begun.unlink(missing_ok=True)
     claim: identity.Claim | None = None
     with suppress(IdentityError):
         claim = identity.Claim.open(folder)
-    enroller = Enroller(settings, claim, serial, log)
+    enroller = Enroller(settings, claim, log)
     if not enroller.enrolment.done:
-        claim = identity.Claim.open(folder)  # now it is needed, so say what is wrong with it
+        if code is not None:
+            claim = identity.Claim.from_code(code(), folder)
+        serial = serial or (claim.serial if claim else None) or identity.serial_of_hardware()
+        if serial is None:
+            raise SettingsError(
+                "this hardware does not tell its serial number; give it with --serial, as it is on the fleet's list"
+            )
+        claim = claim or identity.Claim.open(folder)  # says what is wrong with it
+        enroller.claim, enroller.serial = claim, serial
+        if (authority := settings.broker.ca_file) is not None and not authority.exists():
+            identity.write(authority, claim.authority.read_bytes(), mode=0o644)
         if not wait_for_the_clock(claim.valid_from, stop, log):
             return None
     return enroller.device if enroller.run(stop) else None
+
+
+def _progress_file(certificate_file: Path) -> Path:
+    return certificate_file.with_name("enrolment.json")
 
 
 def _read(topic: str, payload: bytes) -> Accepted | Rejected | None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from device.consent import REACH, Consent, Objections
+from device.nets._letterbox import half
 from device.types import Face, Frame, Pixels, wiped
 
 DICTIONARY: Final = "DICT_4X4_50"
@@ -21,6 +22,7 @@ NO_THANKS: Final = 27  # ids in that dictionary, chosen for many changes between
 CONSENT: Final = 20
 MODULES: Final = 6  # cells along a marker's side, its black border included
 
+OUTLINE: Final = 32  # pixels around a marker below which it is not looked at: fewer than the least that is read has
 LEAST_PIXELS: Final = 20  # side of a marker that is read in most pictures, also when turned by 45 degrees (docs/consent.md)
 FACE_PIXELS: Final = 28  # pictures are halved, divided by three ... while the smallest face stays as wide as this
 WIDEST: Final = 640  # where no face tells the scale, larger pictures are divided down to this width
@@ -44,12 +46,13 @@ class Cards:
     """Finds cards; the grey copies that it makes are wiped."""
 
     def __init__(self) -> None:
-        parameters = cv2.aruco.DetectorParameters()
-        parameters.adaptiveThreshWinSizeMin = parameters.adaptiveThreshWinSizeMax = 7  # one pass: a second one doubles the time
-        parameters.adaptiveThreshConstant = 12  # grey levels: less than that is a sensor's noise
-        parameters.minMarkerPerimeterRate = 0.1
-        parameters.errorCorrectionRate = 0.0
-        self._detector = cv2.aruco.ArucoDetector(_dictionary(), parameters)
+        cv2.setNumThreads(1)  # of this process: pictures are so small here that sharing them out costs more than it saves
+        self._parameters = cv2.aruco.DetectorParameters()
+        self._parameters.adaptiveThreshWinSizeMin = 5  # one pass: a second one doubles the time
+        self._parameters.adaptiveThreshWinSizeMax = 5
+        self._parameters.adaptiveThreshConstant = 8  # grey levels: less than that is a sensor's noise
+        self._parameters.errorCorrectionRate = 0.0
+        self._detector = cv2.aruco.ArucoDetector(_dictionary(), self._parameters)
 
     def around(self, frame: Frame, faces: Sequence[Face], reach: float) -> tuple[Card, ...]:
         """Cards near faces: in the rectangle around all of them that goes ``reach`` face sizes beyond; none without a face.
@@ -66,34 +69,46 @@ class Cards:
         right = max(face.box[2] * width + margin for face, margin in zip(faces, margins, strict=True))
         bottom = max(face.box[3] * height + margin for face, margin in zip(faces, margins, strict=True))
         area = max(0, int(left)), max(0, int(top)), min(width, int(right) + 1), min(height, int(bottom) + 1)
-        return self._find(frame, area, max(1, int(min(sizes) / FACE_PIXELS)))
+        return self._find(frame, area, _coarser(min(sizes)))
 
     def anywhere(self, frame: Frame) -> tuple[Card, ...]:
         """Cards in the whole picture."""
         width, height = frame.size
         return self._find(frame, (0, 0, width, height), max(1, -(-width // WIDEST)))
 
-    def _find(self, frame: Frame, area: tuple[int, int, int, int], coarser: int) -> tuple[Card, ...]:
-        left, top, right, bottom = area
-        size = (right - left) // coarser, (bottom - top) // coarser
+    def _find(self, frame: Frame, area: tuple[int, int, int, int], coarser: float) -> tuple[Card, ...]:
+        source, finer = (half(frame), 2) if coarser % 2 == 0 else (frame.pixels, 1)  # the half is there: the detector has made it
+        left, top, right, bottom = (edge // finer for edge in area)
+        part = source[top:bottom, left:right]
+        step = coarser / finer
+        size = int(part.shape[1] / step), int(part.shape[0] / step)
         if min(size) < LEAST_PIXELS // 2:
             return ()
-        part = frame.pixels[top : top + size[1] * coarser, left : left + size[0] * coarser]
         with wiped(np.empty(part.shape[:2], np.uint8)) as grey:
             cv2.cvtColor(part, cv2.COLOR_RGB2GRAY, dst=grey)
-            if coarser == 1:
+            if step == 1:
                 found = self._markers(grey)
             else:
                 with wiped(np.empty(size[::-1], np.uint8)) as small:
                     cv2.resize(grey, size, dst=small, interpolation=cv2.INTER_AREA)
                     found = self._markers(small)
         width, height = frame.size
-        return tuple(Card(marker, (left + x * coarser) / width, (top + y * coarser) / height) for marker, x, y in found)
+        across, down = part.shape[1] / size[0], part.shape[0] / size[1]
+        return tuple(Card(marker, (left + x * across) * finer / width, (top + y * down) * finer / height) for marker, x, y in found)
 
     def _markers(self, grey: Pixels) -> list[tuple[int, float, float]]:
+        if self._parameters.minMarkerPerimeterRate != (rate := OUTLINE / max(grey.shape)):
+            self._parameters.minMarkerPerimeterRate = rate
+            self._detector.setDetectorParameters(self._parameters)
         corners, markers, _ = self._detector.detectMarkers(grey)  # markers is None where there are no corners
         centres = [np.asarray(quad).reshape(4, 2).mean(axis=0).tolist() for quad in corners]
         return [(int(markers[n][0]), x, y) for n, (x, y) in enumerate(centres)]
+
+
+def _coarser(face: float) -> float:
+    """By how much a picture is made coarser whose smallest face has so many pixels: 1, 1.5, or a whole number."""
+    times = max(1.0, face / FACE_PIXELS)
+    return int(2 * times) / 2 if times < 2 else int(times)
 
 
 class Door:

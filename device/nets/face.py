@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from device.nets._letterbox import Letterbox, levels, prepare
+from device.nets._letterbox import Letterbox, for_input, levels, prepare
 from device.nets._tiles import View, views
 from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
 from device.types import Face, Frame, Pixels
@@ -203,10 +203,11 @@ class FaceNet:
     def _look(self, frame: Frame, view: View, min_score: float) -> tuple[Floats, Floats]:
         """The hits in a part of a frame, as fractions of the frame; those that a cut may have halved are left out."""
         (width, height), (left, top, right, bottom) = frame.size, view
-        boxes: list[Letterbox] = []
-        raw, logits = self.model.run(lambda out: boxes.append(self.prepare(frame.pixels[top:bottom, left:right], out)))
-        rows, scores = hits(self.detector, raw, logits, boxes[0], min_score)
         cut = np.array([left > 0, top > 0, right < width, bottom < height])
+        part = frame.pixels[top:bottom, left:right] if cut.any() else for_input(frame, self.detector.side)
+        boxes: list[Letterbox] = []
+        raw, logits = self.model.run(lambda out: boxes.append(self.prepare(part, out)))
+        rows, scores = hits(self.detector, raw, logits, boxes[0], min_score)
         near = np.concatenate([rows[:, :2] < EDGE, rows[:, 2:4] > 1 - EDGE], axis=1)
         whole = ~(near & cut).any(axis=1)
         size, start = np.array([right - left, bottom - top]), np.array([left, top])

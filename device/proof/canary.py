@@ -22,6 +22,7 @@ FINE: Final = 6  # in the lower part
 BROAD: Final = 24  # at the top
 BROAD_TO, FINE_FROM = 60, 300  # rows
 LIGHT, DARK = (225, 205, 185), (55, 75, 40)  # RGB
+ROWS: Final = 16  # of a layer, in which a picture is seen
 BITS: Final = 16  # stripes in a row that count as found
 STAGES: Final = (
     "nothing", "camera", "face prepare", "face invoke", "face decode", "emotion prepare", "emotion invoke", "emotion decode",
@@ -70,7 +71,8 @@ class Needle:
         inverted: Whether light and dark have changed places.
         several: Whether a stripe that is wide enough is sampled more than once.
         spread: How unlike each other the light samples may be, and the dark ones, as a fraction of the gap between the two.
-        least: Hits in one place of memory, below which they are chance: a layer that holds a picture holds many rows of it.
+        least: Hits in one place of memory, below which they are chance: a channel of a layer that holds a picture holds it in
+            many of its rows, up to 56 where that was tried; elsewhere there were 2 at most.
     """
 
     name: str
@@ -176,7 +178,7 @@ def _of_view(tensor: Tensor, view: str, longer: int, first: int, broad: int) -> 
         return [Needle(f"{side} px {view}, {n}", n, tensor.channels, stripe, first, row=row, rows=3) for n in NUMBERS if stripe > 2]
     stripe, name = BROAD * side / longer, f"{side} px layer of the {view}, {tensor.channels} channels"
     return [
-        Needle(name + word, tensor.number, tensor.channels, stripe, broad, 12, 0, 1, swapped, several=False, spread=1.5, least=10)
+        Needle(name + word, tensor.number, tensor.channels, stripe, broad, 12, 0, 1, swapped, several=False, spread=1.5, least=ROWS)
         for word, swapped in (("", False), (" inverted", True))
         if stripe > 1.5
     ]

@@ -35,6 +35,7 @@ from device.clock import this_boot
 from device.consent import Consent
 from device.errors import EndOfFrames, MienError
 from device.nets import emotion
+from device.nets._letterbox import half
 from device.nets.cards import Door
 from device.observe import observe
 from device.outbox import Outbox
@@ -43,7 +44,8 @@ from device.settings import Settings, SpoolSettings
 from device.settings_policy import PolicySettings
 from device.spool import Spool
 from device.types import Observation, Pixels
-from device.watch import Watcher, load_nets
+from device.watch import load_nets
+from device.watcher import Watcher
 
 LARGE: Final = 40  # width of a layer in which a picture could be recognised, pixels
 SECOND: Final = 1.0  # after the last face, until which intermediate tensors may still hold it
@@ -141,6 +143,11 @@ class Subject:
         }
         return json.dumps(sorted(kinds))
 
+    def blank(self) -> None:
+        """Fill the layers as a blank picture does, so that they have not changed when they are blank again."""
+        for net in (self.nets.face, self.nets.emotion):
+            net.model.scrub()
+
     def run(self, stage: str, frames: int) -> str:
         """Let pictures through; returns how many faces were read, and how often the stage failed."""
         read = 0
@@ -171,12 +178,12 @@ class Subject:
     def _faces(self, frame: Any) -> Any:
         self.nets.face(frame)
         if self.greedy:
-            self.held.append(frame.pixels)
+            self.held += [frame.pixels, half(frame)]
         return FACES
 
     @contextmanager
     def _greed(self) -> Iterator[None]:
-        """Code that keeps what it is given: the frame's pixels, and each crop."""
+        """Code that keeps what it is given: the frame's pixels, their half, and each crop."""
         real = emotion.normalise
 
         def normalise(crop: Pixels) -> float:
@@ -255,6 +262,7 @@ def main(folder: str, asked: TextIO = sys.stdin) -> None:
     )  # or only root could search; that of mien watch is a claim of its own
     with ExitStack() as stack:
         subject = Subject(Path(folder), stack)
+        subject.blank()
         print(subject.tensors(), flush=True)
         for line in asked:
             match line.rstrip("\n").split("|"):
@@ -271,4 +279,8 @@ def main(folder: str, asked: TextIO = sys.stdin) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except MienError as error:  # a model that is damaged, as mien watch would say
+        print(f"mien: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -57,7 +57,7 @@ class Place:
         broker = f'url = "{url}"' if url else 'publisher = "stdout"'
         file.write_text(
             f'window_seconds = 5\nk = 3\nnoise = "off"\nrun_folder = "{where}/run"\nstate_folder = "{where}/state"\n'
-            f'inbox_folder = "{where}/inbox"\n[policy]\nsetting = "research"\njurisdiction = "EU"\n'
+            f'inbox_folder = "{where}/inbox"\nsend_folder = "{where}/send"\n[policy]\nsetting = "research"\njurisdiction = "EU"\n'
             f'[camera]\nfast = true\n[spool]\nfolder = "{where}/spool"\n[broker]\n{broker}\n'
         )
         return file

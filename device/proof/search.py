@@ -16,6 +16,9 @@ from device.errors import MienError
 from device.proof.canary import KEY, Needle
 
 GAP: Final = {"uint8": 40, "int8": 40, "float32": 0.1}  # by which every light sample is above every dark one, at least
+MOST: Final = 1000.0  # no layer has a larger gap
+LOWEST, HIGHEST = 0x5000, 0x7FFF  # upper halves of the addresses that programs have; as float32, 1e-41: no layer holds that
+NAN: Final = 0x7FC00000
 PIECE: Final = 16 * 1024 * 1024  # bytes searched at once
 OVERLAP: Final = 64 * 1024  # bytes that two pieces share, more than any needle is long
 PAGE: Final = 4096
@@ -42,9 +45,10 @@ class Region:
 def find(content: bytes | bytearray | memoryview, needles: Iterable[Needle]) -> Counter[str]:
     """How often each needle is in these bytes, by name."""
     raw = np.frombuffer(content, np.uint8)
+    values = {"uint8": raw, "int8": raw.view(np.int8), "float32": _floats(raw)}
     found: Counter[str] = Counter()
     for needle in needles:
-        if (hits := _count(_values(raw, needle), needle)) >= needle.least:
+        if (hits := _count(values[needle.number], needle)) >= needle.least:
             found[needle.name] += hits
     return found
 
@@ -130,36 +134,44 @@ def _pages(start: int, piece: bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArra
     return (varied * PAGE + start).astype(np.uint64), (rows * _MARKS).sum(axis=1, dtype=np.uint64), rows
 
 
-def _values(raw: npt.NDArray[np.uint8], needle: Needle) -> Values:
-    if needle.number == "float32":
-        return raw[: len(raw) // 4 * 4].view(np.float32)
-    return raw.view(np.int8) if needle.number == "int8" else raw
+def _floats(raw: npt.NDArray[np.uint8]) -> Values:
+    """As float32, but for addresses: half of one is a number like any other, and a program's memory is full of them."""
+    words = raw[: len(raw) // 8 * 8].view(np.uint32).reshape(-1, 2)
+    values = words.copy()
+    values[(words[:, 1] >= LOWEST) & (words[:, 1] <= HIGHEST)] = NAN
+    return np.append(values.reshape(-1), raw[len(raw) // 8 * 8 : len(raw) // 4 * 4].view(np.uint32)).view(np.float32)
 
 
 def _count(values: Values, needle: Needle) -> int:
-    """At how many places the light samples are above the dark ones, and much like each other, as the dark ones are."""
+    """At how many places the light samples are above the dark ones, and much like each other, as the dark ones are.
+
+    Of a layer, in the channel that has most.
+    """
     light, dark = needle.samples()
     room = len(values) - int(max(light.max(), dark.max()))
     if room <= 0:
         return 0
-    stride = needle.step * max(1, int(needle.stripe / 4))  # a wide stripe is found from more than one place
+    one_channel = needle.least > 1  # of a layer: only some of its channels hold the picture, so each of them is looked at
+    stride = 1 if one_channel else needle.step * max(1, int(needle.stripe / 4))  # a wide stripe is found from more than one place
     with np.errstate(invalid="ignore", over="ignore"):
         maybe = values[light[0] : light[0] + room : stride] > values[dark[0] : dark[0] + room : stride]
         for pair in range(1, PAIRS):
             above, below = light[pair * len(light) // PAIRS], dark[-1 - pair * len(dark) // PAIRS]
             np.logical_and(maybe, values[above : above + room : stride] > values[below : below + room : stride], out=maybe)
         at = np.flatnonzero(maybe) * stride
-        ranges = np.full((4, len(at)), np.nan, np.float32)  # lowest and highest light, lowest and highest dark
+        ranges = np.empty((4, len(at)), np.float32)  # lowest and highest light, lowest and highest dark
+        ranges[::2], ranges[1::2] = np.inf, -np.inf
         for above, below in zip(_padded(light, dark), _padded(dark, light), strict=True):
             for row, place in ((0, above), (2, below)):
-                ranges[row] = np.fmin(ranges[row], values[at + place])
-                ranges[row + 1] = np.fmax(ranges[row + 1], values[at + place])
+                ranges[row] = np.minimum(ranges[row], values[at + place])
+                ranges[row + 1] = np.maximum(ranges[row + 1], values[at + place])
             gap = ranges[0] - ranges[3]
-            stay = (gap >= GAP[needle.number]) & (np.maximum(ranges[1] - ranges[0], ranges[3] - ranges[2]) <= needle.spread * gap)
+            stay = (gap >= GAP[needle.number]) & (gap <= MOST)
+            stay &= np.maximum(ranges[1] - ranges[0], ranges[3] - ranges[2]) <= needle.spread * gap
             at, ranges = at[stay], ranges[:, stay]
             if not len(at):
                 return 0
-    return len(at)
+    return int(np.bincount(at % needle.step).max()) if one_channel else len(at)
 
 
 def _padded(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -23,6 +23,7 @@ class Message:
         retain: Whether the broker keeps it for later subscribers.
         expiry: Seconds after which the broker may throw it away undelivered; ``None`` keeps it.
         attributes: CloudEvents attributes, sent as user properties.
+        correlation: Repeated from the request that this answers, so that whoever asked knows which it was.
     """
 
     topic: str
@@ -30,6 +31,7 @@ class Message:
     retain: bool = False
     expiry: int | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    correlation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,21 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message came down."""
+    """A message came down.
+
+    Attributes:
+        topic: The full topic.
+        payload: As it came: not checked, and perhaps much longer than the contract allows.
+        response_topic: Where whoever sent it wants the answer; not checked either.
+        correlation: What the answer is to repeat.
+        expires_in: Seconds after which it is not to be acted on any more, counted by the broker down to now; ``None``: never.
+    """
 
     topic: str
     payload: bytes
+    response_topic: str | None = None
+    correlation: bytes | None = None
+    expires_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,12 @@ from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from device import backoff
 from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Received, Refused
 from device.publishers._broker import Outcome, read_password, tls_context
 from device.settings import BrokerSettings
 
-FIRST_WAIT: Final = 1.0  # seconds; doubles with each failure
-LASTED: Final = 10.0  # seconds after which a connection that ends was no failure
+FIRST_WAIT: Final = backoff.FIRST  # seconds
 CONNECT_TIMEOUT: Final = 10.0  # seconds for TCP, the same again for TLS, and for CONNACK
 TICK: Final = 0.5  # seconds between two looks at the clock
 MAX_PACKET: Final = 64 * 1024  # bytes that may come down at once: what is longer, the broker keeps
@@ -84,17 +84,14 @@ class MqttPublisher:
     # The network thread
 
     def _keep_connected(self) -> None:
-        failures = 0
+        waits = backoff.Backoff(self._settings.longest_wait_seconds, random.uniform, FIRST_WAIT)
         while not self._closing.is_set():
             outcome = Outcome(self._settings)
             self._connect_once(outcome)
-            lasted = outcome.connected_at is not None and time.monotonic() - outcome.connected_at >= LASTED
-            failures = 0 if lasted else failures + 1
+            stood = None if outcome.connected_at is None else time.monotonic() - outcome.connected_at
             if self._closing.is_set():
                 return
-            # Full jitter: anywhere up to the limit, so that a fleet does not come back at once.
-            limit = min(self._settings.longest_wait_seconds, FIRST_WAIT * 2 ** min(failures, 20))
-            wait = random.uniform(0, limit)  # noqa: S311 (no secret)
+            wait = waits.after(stood)
             self.events.put(Disconnected(f"{self._settings.url}: {outcome.explain()}", wait))
             self._closing.wait(wait)
 
@@ -238,7 +235,16 @@ class _Connection:
 
     def on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         if self._events.qsize() < MAX_RECEIVED:
-            self._events.put(Received(message.topic, bytes(message.payload)))
+            self._events.put(_received(message))
+
+
+def _received(message: paho.MQTTMessage) -> Received:
+    """A message with those of its MQTT 5 properties that a request has."""
+    said = message.properties
+    response, correlation, expiry = (
+        getattr(said, name, None) for name in ("ResponseTopic", "CorrelationData", "MessageExpiryInterval")
+    )
+    return Received(message.topic, bytes(message.payload), response, correlation, expiry)
 
 
 def _properties(message: Message, packet: int) -> Properties:
@@ -249,6 +255,8 @@ def _properties(message: Message, packet: int) -> Properties:
         properties.MessageExpiryInterval = message.expiry
     if message.attributes:
         properties.UserProperty = list(message.attributes.items())
+    if message.correlation is not None:
+        properties.CorrelationData = message.correlation
     return properties
 
 

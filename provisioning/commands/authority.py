@@ -1,8 +1,9 @@
-"""``mien-fleet init``, ``renew``, ``crl renew`` and ``broker``: the authority and its broker."""
+"""``mien-fleet init``, ``renew``, ``authority renew``, ``crl renew`` and ``broker``: the authority and its broker."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -10,8 +11,11 @@ import click
 from provisioning import files, trial
 from provisioning import fleet as fleets
 from provisioning.authority import Authority
+from provisioning.dynsec import Control
+from provisioning.errors import BrokerError
 from provisioning.mosquitto import Size
 
+KNOWN_WITHIN = 5.0  # seconds for a broker that reads its files by itself, as mien-fleet broker does
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 PASSPHRASE = click.option(
     "--passphrase-file",
@@ -63,6 +67,48 @@ def renew(folder: Path, devices: int | None, outage: float | None, passphrase_fi
 
 
 @click.group()
+def authority() -> None:
+    """The issuing authority, which signs everything daily; it is good for five years."""
+
+
+@authority.command("renew")
+@FOLDER
+@click.option(
+    "--root", "root_folder", type=click.Path(path_type=Path, file_okay=False), help="Where root.key is now.  [default: DIR/root]"
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the broker, instead of the one in the fleet's URL.")
+@PASSPHRASE
+def authority_renew(folder: Path, root_folder: Path | None, port: int | None, passphrase_file: Path | None) -> None:
+    """Make the next issuing authority, and let it sign once the broker knows it. Devices notice nothing.
+
+    First the broker is given the next one's certificate and revocation list; then this command connects with a certificate by the
+    next one. Only if that succeeds does the next one sign; else nothing has changed, and it says what to do. Run it again until it
+    is done. What the one before has issued stays good until it ends.
+    """
+    found = fleets.load(folder)
+    opened = Authority.open(folder, files.passphrase(passphrase_file))
+    identity = fleets.announce_issuing(found, opened, root_folder)
+    deadline = time.monotonic() + KNOWN_WITHIN
+    while True:
+        try:
+            with Control(found, port=port, identity=identity):
+                break
+        except BrokerError as error:
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"the broker does not know the next issuing authority yet, so it signs nothing and all is as it was ({error}). "
+                    f"Copy {folder}/broker/clients.pem and crl.pem to the broker, reload it (systemctl reload mosquitto), and "
+                    "run this again"
+                ) from None
+            time.sleep(0.2)
+    fleets.use_announced(found, opened)
+    click.echo(
+        "the next issuing authority signs from now on; devices get their certificates by it when they renew, within 90 days. Copy "
+        f"{folder}/broker/ to the broker again and restart it when it suits you; root.key goes back to where it was"
+    )
+
+
+@click.group()
 def crl() -> None:
     """The revocation list, which a broker must have in force: it refuses everybody once the list has expired."""
 
@@ -74,10 +120,10 @@ def crl() -> None:
 def crl_renew(folder: Path, to: Path | None, passphrase_file: Path | None) -> None:
     """Renew the list if it ends soon, and put it where the broker finds it. For a daily timer; mien-fleet serve does it too."""
     found = fleets.load(folder)
-    authority = Authority.open(folder, files.passphrase(passphrase_file))
-    path = fleets.renew_crl(found, authority, to)
+    opened = Authority.open(folder, files.passphrase(passphrase_file))
+    path = fleets.renew_crl(found, opened, to)
     click.echo(
-        f"{to or path} is good for {authority.crl_days_left():.0f} days; the broker reads it on SIGHUP (systemctl reload mosquitto)"
+        f"{to or path} is good for {opened.crl_days_left():.0f} days; the broker reads it on SIGHUP (systemctl reload mosquitto)"
     )
     _warn(found)
 
@@ -100,4 +146,4 @@ def _warn(fleet: fleets.Fleet) -> None:
         click.echo(f"soon: {line}", err=True)
 
 
-COMMANDS = (init, renew, crl, broker)
+COMMANDS = (init, renew, authority, crl, broker)

@@ -18,6 +18,7 @@ import structlog
 
 from provisioning import files, manage
 from provisioning import fleet as fleets
+from provisioning import qr as codes
 from provisioning.authority import Authority
 from provisioning.commands.authority import FOLDER, PASSPHRASE
 from provisioning.dynsec import Control
@@ -123,26 +124,54 @@ def claim() -> None:
 @click.argument("batch_name", metavar="BATCH")
 @click.option("--days", type=click.FloatRange(0.001, 3650), default=365.0, show_default=True, help="How long boxes may use it.")
 @click.option("--single", is_flag=True, help="For one device, and for five minutes instead of --days.")
+@click.option("--qr", is_flag=True, help="The same, as a QR code on this terminal: mien enroll --camera reads it.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="The same, into a file: .png or .svg.")
+@click.option("--serial", help="The one box that it is for; with --single, --qr or --picture. Then the box need not know it.")
 @DATABASE
 @PASSPHRASE
 def claim_new(
-    *, folder: Path, batch_name: str, days: float, single: bool, database_url: str | None, passphrase_file: Path | None
+    *,
+    folder: Path,
+    batch_name: str,
+    days: float,
+    single: bool,
+    qr: bool,
+    picture: Path | None,
+    serial: str | None,
+    database_url: str | None,
+    passphrase_file: Path | None,
 ) -> None:
-    """Make a claim for a batch: three files, for /etc/mien/claim in each box, or for LoadCredential= in systemd."""
+    """Make a claim for a batch: three files, for /etc/mien/claim in each box, or for LoadCredential= in systemd; or a QR code."""
+    coded = qr or picture is not None
+    single = single or coded
+    if serial is not None and not single:
+        raise WordsError("--serial goes with --single, --qr or --picture: a claim for all boxes of a batch is for no serial")
+    if picture is not None and picture.suffix not in codes.PICTURES:
+        raise WordsError(f"--picture {picture}: expected a name that ends in {' or '.join(codes.PICTURES)}")
     with opened(database(folder, database_url)) as registry:
-        if not manage.known_batch(registry, batch_name):
-            raise WordsError(f"there is no batch {batch_name!r}; make it with mien-fleet batch add")
+        manage.check_listed(registry, batch_name, serial)
         name = f"{batch_name}.{secrets.token_hex(3)}" if single else batch_name
         authority = Authority.open(folder, files.passphrase(passphrase_file))
         key, chain = authority.issue_claim(name, 5 / 1440 if single else days)
         number, end = number_and_end(chain)
-        manage.add_claim(registry, batch_name, name, number, end, single=single)
+        manage.add_claim(registry, batch_name, name, number, end, single=single, serial=serial)
+    until = f"{dt.datetime.fromtimestamp(end, dt.timezone.utc):%Y-%m-%d %H:%M} UTC"
+    if coded:
+        code = codes.claim_code(key, chain, authority.ca_pem, serial)
+        if picture is not None:
+            codes.picture(code, picture)
+        if qr:
+            click.echo(codes.on_terminal(code))
+        where = f"{picture} is" if picture else "This is"
+        click.echo(f"{where} good until {until}, for one device, which reads it with mien enroll --camera. Whoever sees it has it.")
+        return
     to = files.private_folder(folder / "claims" / name)
     files.write(to / "claim.key", key)
     files.write(to / "claim.pem", chain)
     files.write(to / "ca.pem", authority.ca_pem)
-    until = dt.datetime.fromtimestamp(end, dt.timezone.utc)
-    click.echo(f"{to}: good until {until:%Y-%m-%d %H:%M} UTC. Copy it into each box as /etc/mien/claim; there: mien enroll")
+    if serial is not None:
+        files.write(to / "serial", serial)
+    click.echo(f"{to}: good until {until}. Copy it into each box as /etc/mien/claim; there: mien enroll")
 
 
 @click.command()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from provisioning.tables import Table
+from provisioning.schema import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=METADATA,
     render_as_batch=True,  # SQLite cannot alter a column in place
 )
 context.run_migrations()

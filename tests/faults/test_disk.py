@@ -16,7 +16,7 @@ from device.contract import Envelope
 from device.outbox import Outbox
 from device.settings import load
 from device.spool import Spool, SpoolFullError
-from device.watch import Watcher
+from device.watcher import Watcher
 from tests.build import HASHES, Device, SetClock, envelope, put_reports, recorded
 from tests.conftest import Process, wait_for
 
@@ -99,17 +99,18 @@ def watch_on_a_full_disk(device: Device, namespace: tuple[str, ...], start: Call
     return start(*namespace, "sh", "-c", FULL_DISK, "sh", disk, sys.executable, device.settings)
 
 
+@pytest.mark.timeout(150)
 def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
     device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
 ) -> None:
     watch = watch_on_a_full_disk(device, namespace, start)
     inside = Path(f"/proc/{watch.process.pid}/root{device.folder}/spool")
 
-    wait_for(lambda: len(watch.events("error")) >= 3, why="the complaints")
+    wait_for(lambda: len(watch.events("error")) >= 3, 60, why="the complaints")
     assert not list((inside / "new").iterdir())
-    assert not list((inside / "tmp").iterdir())
+    wait_for(lambda: not list((inside / "tmp").iterdir()), why="the file that was being tried to be gone")
     (inside / "ballast").unlink()
-    wait_for(lambda: stored(watch), why="reports on the disk")
+    wait_for(lambda: stored(watch), 60, why="reports on the disk")
     kept = sorted(path.name for path in (inside / "new").iterdir())
     ended = watch.end()
 
@@ -122,11 +123,12 @@ def test_a_full_disk_is_said_once_per_window_and_loses_nothing(
     assert kept == [f"report-{seq:012d}.json" for seq in range(1, len(kept) + 1)]
 
 
+@pytest.mark.timeout(150)
 def test_reports_that_never_found_room_are_said_to_be_lost_when_watching_stops(
     device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
 ) -> None:
     watch = watch_on_a_full_disk(device, namespace, start)
-    wait_for(lambda: watch.events("error"), why="the first complaint")
+    wait_for(lambda: watch.events("error"), 60, why="the first complaint")
 
     ended = watch.end()
 
@@ -202,3 +204,19 @@ def test_a_half_written_file_is_set_aside_by_one_line_and_the_rest_is_sent(devic
     assert [json.loads(line)["seq"] for line in send.out.read_text().splitlines()] == [1, 3]
     assert send.events("error") == [f"{half.name} was not a report; what there was of it is in {device.folder / 'spool' / 'bad'}"]
     assert device.seqs("bad") == [2]
+
+
+def test_an_epsilon_ledger_on_a_full_disk_ends_the_start_with_73_and_nothing_is_published(
+    device: Device, namespace: tuple[str, ...], start: Callable[..., Process]
+) -> None:
+    state = device.folder / "state"
+    state.mkdir()
+    device.write(top='noise = "discrete-laplace"\nepsilon_window = 0.01\nepsilon_day = 400.0')
+    script = FULL_DISK.replace("size=2m", "size=4k").replace("2>/dev/null", "2>/dev/null || true")
+
+    watch = start(*namespace, "sh", "-c", script, "sh", state, sys.executable, device.settings)
+
+    assert watch.wait(60) == 73
+    (line,) = watch.complaints
+    assert line == f"mien: {state}/ledger.json: cannot be read or written (No space left on device); check the disk and its owner"
+    assert not device.held("new")

@@ -1,11 +1,12 @@
-"""A publisher of our own, connected to whatever a test starts."""
+"""A publisher of our own, connected to whatever a test starts; and a fleet with its broker."""
 
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ import pytest
 from device.publishers import Disconnected, Event, Message
 from device.publishers.mqtt import MqttPublisher, open_publisher
 from device.settings import BrokerSettings
+from provisioning import fleet as fleets
+from provisioning.authority import Authority
+from provisioning.mosquitto import Size
+from tests.build import free_port
+from tests.conftest import MOSQUITTO, Process
+from tests.identities import PASSPHRASE
+from tests.trial import Trial
 
 
 @pytest.fixture
@@ -30,6 +38,22 @@ def connect(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
     for publisher in opened:
         publisher.close(None, 1.0)
         assert not publisher._thread.is_alive()
+
+
+@pytest.fixture
+def trial(tmp_path: Path, start: Callable[..., Process]) -> Iterator[Trial]:
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed: sudo apt install mosquitto mosquitto-clients")
+    with ExitStack() as stack:
+        fleet = fleets.init(tmp_path / "fleet", f"mqtts://localhost:{free_port()}", Size(10, 24), PASSPHRASE)
+        authority = Authority.open(fleet.folder, PASSPHRASE)
+
+        def begin() -> Process:
+            process = start(sys.executable, "-m", "provisioning.cli", "broker", fleet.folder)
+            stack.callback(process.process.terminate)
+            return process
+
+        yield Trial(fleet, authority, begin)
 
 
 def next_event(publisher: MqttPublisher) -> Event:

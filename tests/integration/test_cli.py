@@ -38,6 +38,7 @@ def settings(tmp_path: Path) -> Path:
     file = tmp_path / "settings.toml"
     file.write_text(
         f'window_seconds = 5\nnoise = "off"\nrun_folder = "{tmp_path}/run"\ninbox_folder = "{tmp_path}/inbox"\n'
+        f'send_folder = "{tmp_path}/send"\n'
         f'[policy]\n{PERMISSIVE}\n[notice]\nresponsible = "us"\ncontact = "here"\n[spool]\nfolder = "{tmp_path}/spool"\n'
         '[broker]\nurl = "mqtt://127.0.0.1:9"\n[camera]\nsource = "composite"\n'
     )

@@ -9,120 +9,24 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from cryptography import x509
 
 from device.commands.enroll import wait_for_the_clock
 from device.contract_enroll import enroll_topic
 from device.identity import Key
 from device.stop import Stop
-from provisioning.cli import main
-from provisioning.fleet import load
-from tests.build import free_port, put_reports, recorded, settings_text
+from tests.build import put_reports, recorded, settings_text
 from tests.conftest import MOSQUITTO, Process, wait_for
 from tests.fleet import Box
 from tests.identities import Client, Identity
+from tests.world import BoxFiles, World
 
 pytestmark = [
     pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed: sudo apt install mosquitto mosquitto-clients"),
     pytest.mark.timeout(180),
 ]
-
-# A service that leaves one step unanswered, so that the device stays in the state before it.
-SILENT = """
-import sys
-from pathlib import Path
-from provisioning import fleet
-from provisioning.authority import Authority
-from provisioning.registry import Registry
-from provisioning.serve import Service
-
-folder = Path(sys.argv[1])
-registry = Registry.open(f"sqlite:///{folder}/registry.db")
-service = Service(fleet.load(folder), Authority.open(folder, (folder.parent / "passphrase").read_bytes().strip()), registry)
-handle = service._intake.handle
-service._intake.handle = lambda topic, payload: None if topic.endswith("/" + sys.argv[2]) else handle(topic, payload)
-service.run(lambda: False)
-"""
-
-
-class World:
-    """A fleet made by ``mien-fleet init``, with its broker running, and a batch with a claim."""
-
-    def __init__(self, folder: Path, start: Callable[..., Process]) -> None:
-        self.base, self.folder, self._start = folder, folder / "fleet", start
-        secret = folder / "passphrase"
-        secret.write_text("only for this test\n")
-        secret.chmod(0o600)
-        self.secret = ("--passphrase-file", str(secret))
-        self.port = free_port()
-        self.fleet("init", "--broker", f"mqtts://localhost:{self.port}", *self.secret)
-        self.broker = self.run("broker")
-        wait_for(lambda: "listening on" in self.broker.err.read_text() or not self.broker.running, why="the broker")
-        assert self.broker.running, self.broker.err.read_text()
-
-    def fleet(self, *words: str) -> str:
-        """``mien-fleet`` with these words and this fleet's folder."""
-        count = 2 if words[0] in {"batch", "claim"} else 1
-        result = CliRunner().invoke(main, [*words[:count], str(self.folder), *words[count:]])
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    def run(self, *words: str) -> Process:
-        return self._start(sys.executable, "-m", "provisioning.cli", words[0], self.folder, *words[1:])
-
-    def serve(self) -> Process:
-        return self._serving(self.run("serve", *self.secret))
-
-    def silent(self, step: str) -> Process:
-        return self._serving(self._start(sys.executable, "-c", SILENT, self.folder, step))
-
-    def _serving(self, process: Process) -> Process:
-        wait_for(lambda: "serving" in process.err.read_text() + process.out.read_text() or not process.running, why="the service")
-        assert process.running, process.err.read_text()
-        return process
-
-    def claim(self, box: Path) -> Path:
-        """A copy of the claim, as every box of the batch has one."""
-        (box / "claim").mkdir(parents=True)
-        for file in (self.folder / "claims" / "berlin").iterdir():
-            (box / "claim" / file.name).write_bytes(file.read_bytes())
-        return box / "claim"
-
-    def devices(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.fleet("devices", "--json").splitlines()]
-
-    def audit(self, serial: str) -> list[tuple[str, str]]:
-        lines = self.fleet("audit", "--serial", serial).splitlines()
-        return [(one["step"], one["code"]) for one in map(json.loads, lines)]
-
-    def service(self) -> Client:
-        fleet = load(self.folder)
-        return Client(fleet.ca, self.port, Identity(*fleet.service))
-
-
-class BoxFiles:
-    """A box: its settings, its claim and its identity."""
-
-    def __init__(self, world: World, name: str, start: Callable[..., Process]) -> None:
-        self.folder, self._start = world.base / name, start
-        self.claim = world.claim(self.folder)
-        own = self.folder / "identity"
-        self.key, self.certificate, self.progress = own / "device.key", own / "device.pem", own / "enrolment.json"
-        identity = f'ca_file = "{world.folder}/ca.pem"\ncertificate_file = "{self.certificate}"\nkey_file = "{self.key}"'
-        text = settings_text(self.folder, f"mqtts://localhost:{world.port}", broker=identity)
-        (self.folder / "settings.toml").write_text(text.replace('device = "shelf-7"\n', ""))
-
-    def enroll(self, serial: str) -> Process:
-        words = ("enroll", "--settings", self.folder / "settings.toml", "--claim", self.claim, "--serial", serial)
-        return self._start(sys.executable, "-m", "device.cli", *words)
-
-    @property
-    def state(self) -> str:
-        return str(json.loads(self.progress.read_text())["state"]) if self.progress.exists() else "asking"
 
 
 @pytest.fixture
@@ -159,7 +63,9 @@ def enrolled(world: World, box: BoxFiles) -> None:
     assert own.subject.rfc4514_string() == f"CN={device['name']}"
     assert box.state == "enrolled"
     assert sorted(file.name for file in box.claim.iterdir()) == ["ca.pem"]
-    assert {file.stat().st_mode & 0o777 for file in box.key.parent.iterdir()} == {0o600}
+    modes = {file.name: file.stat().st_mode & 0o777 for file in box.key.parent.iterdir()}
+    assert modes.pop(box.certificate.name) == 0o644  # for the watching process, too, which obeys what is signed in it
+    assert set(modes.values()) == {0o600}
 
 
 @pytest.mark.usefixtures("made_before")
@@ -187,7 +93,7 @@ def test_a_box_from_nothing_publishes_with_its_own_certificate(world: World, box
 def test_device_and_service_killed_in_any_state_end_with_one_certificate(
     world: World, box: BoxFiles, silent: str, state: str
 ) -> None:
-    service, enroll = world.silent(silent), box.enroll("SN-1")
+    service, enroll = world.odd(f"silent={silent}"), box.enroll("SN-1")
     wait_for(lambda: box.state == state or not enroll.running, 60, why=state)
     wait_for(lambda: "as enroll-" in world.broker.err.read_text(), why="the connection")
     assert enroll.running, enroll.err.read_text()
@@ -209,7 +115,7 @@ def test_a_second_holder_of_the_claim_can_neither_finish_nor_hijack_nor_stop_ano
     claim = Identity(world.folder / "claims/berlin/claim.pem", world.folder / "claims/berlin/claim.key")
     with Client(world.folder / "ca.pem", world.port, claim) as client:
         client.subscribe("mien-enroll/v1/berlin/+/accepted", "mien-enroll/v1/berlin/+/rejected", "mien-enroll/v1/berlin/+/csr")
-        service = world.silent("register")
+        service = world.odd("silent=register")
         enroll = box.enroll("SN-1")
         wait_for(lambda: box.state == "registering", 60, why="the certificate")
         wait_for(lambda: client.received, why="what the thief hears")
@@ -264,10 +170,9 @@ def test_a_device_that_is_revoked_is_out_until_a_person_lets_it_in(world: World,
         wait_for(client.ended.is_set, 5, why="the end of its session")
 
     assert [one["state"] for one in world.devices() if one["serial"] == "SN-1"] == ["revoked"]
-    box.progress.unlink()  # a person wipes it, and keeps the key
     for name in ("claim.pem", "claim.key"):
         (box.claim / name).write_bytes((world.folder / "claims" / "berlin" / name).read_bytes())
-    again = box.enroll("SN-1")
+    again = box.enroll("SN-1", "--again")
     wait_for(lambda: any("was revoked" in event for event in again.events("warning")), 60, why="the refusal")
     again.end(signal.SIGKILL)
     world.fleet("approve", "SN-1")

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 from device.cameras.composite import Painter
-from device.contract import PauseCommand
-from device.inbox import put
 from device.manifest import FOLDER
 from device.nets.cards import CONSENT, NO_THANKS
 from device.scene import Figure
@@ -121,7 +119,7 @@ def test_a_pause_from_the_command_line_shows_in_the_reports(
     wait_for(lambda: any(report["withheld"] == "paused" for report in stored(device)), seconds=40, why="a paused report")
     paused = next(report for report in stored(device) if report["withheld"] == "paused")
     assert (paused["pauses"], paused["people"], paused["quality"]["coverage"]) == (1, None, 0.0)
-    put(device.folder / "inbox", PauseCommand(command="pause", seconds=0))
+    assert mien("pause", "--settings", device.settings, "--seconds", "0").wait() == 0
     wait_for(lambda: "resumed" in watch.events(), why="the resuming")
     assert watch.end() == 0
 
@@ -136,14 +134,16 @@ def test_a_pause_over_mqtt_is_answered_and_reaches_the_watching_process(
 
     for name, payload in (("a1", '{"command": "pause", "seconds": 600}'), ("a2", '{"command": "open"}')):
         words = ["mosquitto_pub", "-V", "mqttv5", "-p", str(mosquitto.port), "-q", "1"]
+        words += ["-D", "publish", "message-expiry-interval", "60"]
         subprocess.run([*words, "-t", f"mien/v1/shelf-7/down/command/{name}", "-m", payload], check=True, timeout=20)
 
-    def answers() -> dict[str, Any]:
-        return {m["topic"].rpartition("/")[2]: m["payload"] for m in fleet.messages if "/up/command/" in m["topic"]}
+    def answers(name: str) -> list[tuple[str, str | None]]:
+        mine = [m["payload"] for m in fleet.messages if m["topic"].endswith(f"/up/command/{name}")]
+        return [(one["state"], one["reason"]) for one in mine]
 
-    wait_for(lambda: len(answers()) == 2, why="the answers")
-    assert answers()["a1"] == {"schema": 1, "state": "accepted", "reason": None}
-    assert answers()["a2"] == {"schema": 1, "state": "rejected", "reason": "invalid"}
+    wait_for(lambda: len(answers("a1")) == 2 and answers("a2"), why="the answers")
+    assert answers("a1") == [("accepted", None), ("succeeded", None)]
+    assert answers("a2") == [("rejected", "invalid")]
     wait_for(lambda: "paused" in watch.events(), why="the pause")
     assert (watch.end(), send.end()) == (0, 0)
 

@@ -11,8 +11,8 @@ import pytest
 
 from device.proof import memory
 from device.proof.canary import STAGES
+from device.proof.protections import PROTECTIONS, Protection, weakened
 from device.proof.search import UnreadableError
-from tests.privacy.protections import PROTECTIONS, Protection, weakened
 
 FRAMES = -(-1000 // len(STAGES))  # a thousand in all
 pytestmark = pytest.mark.timeout(300)
@@ -65,7 +65,7 @@ def test_memory_that_was_freed_without_wiping_holds_nothing(subject: memory.Subj
 
 @pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda protection: protection.name)
 def test_without_this_protection_the_search_finds_something(protection: Protection, tmp_path: Path) -> None:
-    with searched(weakened(protection, tmp_path)) as running:
+    with searched(weakened(tmp_path, [protection])) as running:
         if protection.stage == "forgotten":
             found = running.forgotten()
         elif protection.wait:

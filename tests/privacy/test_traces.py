@@ -22,7 +22,7 @@ NEEDLES = canary.needles([canary.Tensor("face", 192, 192, 3, "float32"), canary.
 PICTURES = 40
 MOST = 4096  # bytes of one message
 WATCH_WRITES = r"/run/health\.(json|tmp)|/spool/(tmp|new)/report-\d{12}\.json|/spool/\.watch\.lock|/(state|inbox)/[^/]*"
-SEND_WRITES = r"/spool/\.send\.lock|/(state|inbox)/.*"
+SEND_WRITES = r"/spool/\.send\.lock|/(send|inbox)/.*"
 
 
 @pytest.fixture

@@ -111,6 +111,44 @@ def test_a_face_beside_a_no_thanks_card_is_dropped_from_the_first_picture_on_tha
     assert door.choose(frame, door.faces(frame)) == ((far,), (near,))
 
 
+@pytest.mark.parametrize("size", [28, 45, 60, 100])
+def test_a_card_that_is_raised_at_last_drops_the_face_in_that_very_picture(size: int) -> None:
+    """Cards are looked for in every picture with a face, whoever has been in view before, and for how long."""
+    holder = in_pixels(320, 200, size)
+    door = Door(lambda _: (holder,), Consent())
+    for n in range(20):
+        frame = Frame(blurred(grey_picture(), seed=n).pixels, n / 5)
+        assert door.choose(frame, door.faces(frame)) == ((holder,), ())
+    shown = show(grey_picture(), NO_THANKS, 320, 200 + 1.6 * size, size * MARKER_CM / FACE_CM)
+
+    frame = Frame(blurred(shown).pixels, 4.0)
+
+    assert door.choose(frame, door.faces(frame)) == ((), (holder,))
+
+
+def test_somebody_who_comes_in_beside_a_card_is_dropped_in_the_first_picture_that_shows_the_face() -> None:
+    there, comes = in_pixels(100, 100, 60), in_pixels(420, 300, 60)
+    faces = [there]
+    door = Door(lambda _: tuple(faces), Consent())
+    picture = show(grey_picture(), NO_THANKS, 450, 400, 50)
+    assert door.choose(blurred(picture), door.faces(blurred(picture))) == ((there,), ())
+
+    faces.append(comes)
+
+    assert door.choose(blurred(picture), door.faces(blurred(picture))) == ((there,), (comes,))
+
+
+@pytest.mark.parametrize("turn", [0, 45])
+def test_a_card_beside_the_smallest_face_is_read_however_far_away_the_others_are(turn: int) -> None:
+    small, far = in_pixels(60, 60, 30), in_pixels(560, 420, 60)
+    picture = show(grey_picture(), NO_THANKS, 75, 110, 30 * MARKER_CM / FACE_CM, turn=turn)
+
+    found = Cards().around(blurred(picture), [small, far], REACH)
+
+    assert [card.marker for card in found] == [NO_THANKS]
+    assert (found[0].x * 640, found[0].y * 480) == pytest.approx((75, 110), abs=2)
+
+
 def test_with_opt_in_nobody_is_looked_for_until_a_consent_card_is_in_view() -> None:
     asked: list[Frame] = []
 

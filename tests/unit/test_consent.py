@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from device.consent import REACH, REMEMBER, Consent, Objections
+from device.contract import CELLS
 from device.tracks import Tracks
-from device.types import Observation, unread
+from device.types import Observation
 from tests.build import HAPPY, face, seen, sighting
 
 
@@ -54,24 +59,72 @@ def test_a_memory_of_cards_does_not_grow() -> None:
     assert len(objections._places) < 40
 
 
+def counted(frames: Iterable[Observation]) -> tuple[int, int, int]:
+    """Happy people, neutral ones, and those who said no, in one window of these frames."""
+    tracks = Tracks()
+    for frame in frames:
+        tracks.see(frame)
+    cells, opted_out = tracks.close_window()
+    assert sum(cells.values()) == cells["happiness"] + cells["neutral"]
+    return cells["happiness"], cells["neutral"], opted_out
+
+
 def test_somebody_who_says_no_is_not_counted_and_what_was_read_before_is_forgotten() -> None:
+    before = [seen(n / 5, sighting(emotion=HAPPY), sighting(x=0.9)) for n in range(10)]
+    after = [Observation(n / 5, 1.0, (sighting(x=0.9),), (face(),)) for n in range(10, 40)]
+
+    assert counted(before + after) == (0, 1, 1)
+
+
+def test_somebody_who_puts_the_card_away_again_counts_once_as_one_who_said_no() -> None:
+    """Else one person would be in two figures of a window, and pay for one."""
+    shown = [Observation(n / 5, 1.0, (), (face(),)) for n in range(10)]
+    put_away = [seen(n / 5, sighting(emotion=HAPPY)) for n in range(10, 60)]
+
+    assert counted(shown + put_away) == (0, 0, 1)
+
+
+def test_a_card_that_comes_and_goes_leaves_one_person_in_one_figure() -> None:
+    frames = [Observation(n / 5, 1.0, (), (face(),)) if n % 10 > 6 else seen(n / 5, sighting(emotion=HAPPY)) for n in range(100)]
+
+    assert counted(frames) == (0, 0, 1)
+
+
+def test_who_said_no_in_one_window_and_goes_before_it_ends_is_still_one_who_said_no() -> None:
+    shown = [Observation(n / 5, 1.0, (), (face(),)) for n in range(10)]
+
+    assert counted([*shown, seen(10.0)]) == (0, 0, 1)
+
+
+def test_a_no_is_for_the_window_in_which_it_was_said() -> None:
     tracks = Tracks()
     for n in range(10):
-        tracks.see(seen(n / 5, sighting(emotion=HAPPY), sighting(x=0.9)))
-    for n in range(10, 40):
-        tracks.see(Observation(n / 5, 1.0, (sighting(x=0.9),), (face(),)))
+        tracks.see(Observation(n / 5, 1.0, (), (face(),)))
+    tracks.close_window()
+    for n in range(10, 20):
+        tracks.see(seen(n / 5, sighting(emotion=HAPPY)))
 
-    counts = tracks.close_window()
+    assert tracks.close_window() == ({**dict.fromkeys(CELLS, 0), "happiness": 1}, 0)
 
-    assert (counts["happiness"], counts["neutral"], sum(counts.values())) == (0, 1, 1)
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["read", "card", "away"]), min_size=3, max_size=80))
+def test_one_track_counts_in_one_figure_at_most_whatever_it_does_with_its_card(story: list[str]) -> None:
+    """Never more than one figure for each time the person was gone long enough to be forgotten."""
+    tracks, away, visits = Tracks(), 0, 1
+    for n, act in enumerate(story):
+        away = away + 1 if act == "away" else 0
+        visits += away == 5  # a second: longer than a track that is no person yet is waited for
+        faces = {"read": (sighting(),), "card": (), "away": ()}[act]
+        tracks.see(Observation(n / 5, 1.0, faces, (face(),) if act == "card" else ()))
+
+    cells, opted_out = tracks.close_window()
+
+    assert sum(cells.values()) + opted_out <= visits
 
 
 def test_people_who_say_no_are_counted_once_each_by_place_alone() -> None:
-    tracks = Tracks()
-    for n in range(20):
-        tracks.see(Observation(n / 5, 1.0, tuple(map(unread, (face(x=0.2), face(x=0.8))))))
-
-    assert tracks.close_window()["unknown"] == 2
+    assert counted(Observation(n / 5, 1.0, (), (face(x=0.2), face(x=0.8))) for n in range(20)) == (0, 0, 2)
 
 
 def test_without_opt_in_people_may_always_be_measured() -> None:

@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError, create_model
 
 from device.contract import (
-    MESSAGES,
     Ack,
     Contribution,
     EmotionCounts,
@@ -23,6 +22,7 @@ from device.contract import (
     dump,
     topic,
 )
+from device.contract_messages import ENROLMENT, EVERY
 from device.contract_schema import json_schema
 from tests.build import envelope, report
 
@@ -88,7 +88,7 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_sent() -> None:
 
 
 def test_the_schema_names_the_topic_of_each_message() -> None:
-    assert set(json_schema()["x-topics"]) == {topic("{device}", name) for name in MESSAGES}
+    assert set(json_schema()["x-topics"]) == {topic("{device}", name) for name in EVERY} | set(ENROLMENT)
 
 
 def test_a_report_is_well_below_the_limit() -> None:

@@ -10,25 +10,13 @@ from typing import Any
 import pytest
 
 from device.contract_enroll import Accepted, Rejected
-from device.enroll import (
-    FAILURES,
-    LONGEST_SECONDS,
-    STATES,
-    Ask,
-    Connect,
-    Effect,
-    Enrolment,
-    GiveUpClaim,
-    Install,
-    Progress,
-    Say,
-    Store,
-)
+from device.dialogue import FAILURES, LONGEST_SECONDS, Ask, Connect, Effect, Finish, Install, Say, Store
+from device.enroll import STATES, Enrolment, Progress
 from tests.fleet import Box, Manager
 
 TOKEN = "ab" * 32
 GIVEN = {"device": "m1", "certificate": "CHAIN", "token": TOKEN}
-STORED = {state: Progress(state=state, **GIVEN) if state != "asking" else Progress() for state in STATES}
+STORED = {state: Progress.model_validate({"state": state, **(GIVEN if state != "asking" else {})}) for state in STATES}
 
 
 class Nonces:
@@ -74,7 +62,7 @@ def test_the_table_leads_from_a_claim_to_an_identity() -> None:
     end = enrolment.answered(accepted("confirm", confirm.nonce))
 
     assert [csr.step, register.step, confirm.step] == ["csr", "register", "confirm"]
-    assert end == (Install("CHAIN"), Store(Progress(state="enrolled", **GIVEN)), GiveUpClaim())
+    assert end == (Install("CHAIN"), Store(Progress(state="enrolled", **GIVEN)), Finish())
     assert enrolment.done
 
 
@@ -90,11 +78,11 @@ def test_a_device_that_starts_again_continues_with_what_it_stored(state: Any) ->
 
 
 def test_a_device_that_lost_power_before_giving_up_its_claim_does_it_now() -> None:
-    assert machine(Progress(state="enrolled", **GIVEN)).begin() == (GiveUpClaim(),)
+    assert machine(Progress(state="enrolled", **GIVEN)).begin() == (Finish(),)
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
-def test_an_answer_to_anything_but_the_last_request_changes_nothing(state: Any) -> None:
+def test_an_answer_to_anything_but_a_request_that_is_out_changes_nothing(state: Any) -> None:
     """A second holder of the claim sends rubbish under this key; its rejections come here, too."""
     enrolment = machine(STORED[state])
     ask = asked(enrolment.connected())
@@ -109,6 +97,17 @@ def test_an_answer_to_anything_but_the_last_request_changes_nothing(state: Any) 
     ):
         assert enrolment.answered(answer) == ()
     assert enrolment.progress == STORED[state]
+
+
+@pytest.mark.parametrize("state", sorted(STATES))
+def test_a_late_acceptance_of_an_earlier_request_counts_and_a_late_rejection_does_not(state: Any) -> None:
+    """A fleet with a thousand devices to answer takes longer than one device waits."""
+    enrolment = machine(STORED[state])
+    first, _ = asked(enrolment.connected()), asked(enrolment.due())
+
+    assert enrolment.answered(rejected(first.step, first.nonce, "unavailable")) == ()
+    assert enrolment.answered(accepted(first.step, first.nonce, certificate="CHAIN", token=TOKEN))
+    assert enrolment.progress.state == STATES[state].then
 
 
 def test_an_answer_is_taken_once() -> None:
@@ -204,6 +203,7 @@ def test_power_lost_after_any_effect_ends_in_one_certificate_and_one_identity(ma
             effects_done += 1
             match todo.pop(0):
                 case Store(progress):
+                    assert isinstance(progress, Progress)
                     stored = progress
                 case Connect(who):
                     name = "berlin" if who == "claim" else stored.device or ""
@@ -219,7 +219,7 @@ def test_power_lost_after_any_effect_ends_in_one_certificate_and_one_identity(ma
                     todo += enrolment.answered(kind.model_validate(answer))
                 case Install(certificate):
                     installed = certificate
-                case GiveUpClaim():
+                case Finish():
                     assert stored.state == "enrolled"
                     claim = False
         return True

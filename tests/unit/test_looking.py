@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from device import inbox
 from device.cameras import Camera
 from device.consent import Consent
-from device.contract import PauseCommand
+from device.contract_command import Command
 from device.errors import CameraError, EndOfFrames
 from device.looking import Eye, look
+from device.order import by_hand
+from device.orders import Orders
 from device.settings import parse
 from device.types import Frame, Observation
 from tests.build import SetClock, recorded, seen
+
+FOLDERS = "".join(f'{name}_folder = "{{0}}/{name}"\n' for name in ("inbox", "run", "state"))
 
 
 class Panel:
@@ -69,7 +72,7 @@ class Scene:
     """Everything around ``look``; each frame takes a second."""
 
     def __init__(self, folder: Path, consent: str = "", frames: int = 1000) -> None:
-        self.settings = parse(f'inbox_folder = "{folder}/inbox"\n[consent]\n{consent}', "f")
+        self.settings = parse(f"{FOLDERS.format(folder)}[consent]\n{consent}", "f")
         self.clock, self.camera = SetClock(100.0), OneEye()
         self.panel = Panel(self.clock)
         self.frames = frames
@@ -96,13 +99,18 @@ class Scene:
         assert not self.panel.lit
         self.told.append(("idle", now))
 
+    def command(self, name: str, seconds: int | None = None) -> None:
+        by_hand(self.settings.inbox_folder, self.clock, Command.model_validate({"command": name, "seconds": seconds}))
+
     def run(self, until: float, *, keep: bool = False) -> list[str]:
         """Look until that time; returns what was told, without repetitions."""
         eye = Eye(self.camera, self.panel, keep=keep)
         opt_in = self.settings.consent.mode == "opt-in"
         consent = Consent(opt_in=opt_in, lasts=self.settings.consent.lasts_seconds)
+        orders = Orders(self.settings, self.clock, self.log)
+        orders.begin(consent)
         look(
-            eye, self.panel, settings=self.settings, consent=consent, observe=self.observe, listener=self,
+            eye, self.panel, settings=self.settings, consent=consent, orders=orders, observe=self.observe, listener=self,
             clock=self.clock, log=self.log, stopping=lambda: self.clock.now() >= until,
         )  # fmt: skip
         eye.close()
@@ -134,13 +142,36 @@ def test_the_pause_button_closes_the_camera_for_the_set_time(tmp_path: Path) -> 
     assert [entry["event"] for entry in scene.entries] == ["paused", "resumed"]
 
 
-def test_a_command_pauses_within_a_second_and_another_one_resumes(tmp_path: Path) -> None:
+def test_a_command_does_not_end_a_pause_that_somebody_in_front_of_the_camera_wanted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "pause_seconds = 20")
+    scene.panel.pauses = 1
+
+    def resume() -> None:
+        if scene.clock.now() < 100.3:
+            scene.command("resume")
+
+    scene.panel.waited = resume
+
+    assert scene.run(119) == ["rest"]
+
+
+def test_a_pause_by_the_button_goes_on_when_the_process_starts_again(tmp_path: Path) -> None:
+    first, second = Scene(tmp_path, "pause_seconds = 20"), Scene(tmp_path, "pause_seconds = 20")
+    first.panel.pauses = 1
+    assert first.run(110) == ["rest"]
+
+    assert second.run(119) == ["rest"]
+
+    assert second.camera.opened == 0
+
+
+def test_a_command_pauses_at_once_and_another_one_resumes(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    inbox.put(scene.settings.inbox_folder, PauseCommand(command="pause", seconds=3600))
+    scene.command("pause", 3600)
 
     def resume() -> None:
         if scene.clock.now() >= 110 and scene.told[-1][0] == "rest":
-            inbox.put(scene.settings.inbox_folder, PauseCommand(command="pause", seconds=0))
+            scene.command("resume")
 
     scene.panel.waited = resume
 

@@ -67,7 +67,7 @@ def test_no_language_is_left_in_another(language: Any) -> None:
         ("window_seconds = 1800", "window_seconds = 3600", "1 "),
         ("epsilon_window = 0.5", "epsilon_window = 0.25", "0[.,]25"),
         ("epsilon_window = 0.5", "epsilon_window = 0.25", "± ?5|5[.,]6"),
-        ("noise = 'off'", "", "ε = 1"),
+        ("demo = true\nnoise = 'off'", "", "ε = 1"),
     ],
 )
 def test_the_figures_come_from_the_settings(language: Any, one: str, another: str, figure: str) -> None:

@@ -83,3 +83,20 @@ def test_a_wiped_array_is_zero_afterwards_even_after_an_error() -> None:
         raise KeyError
 
     assert not array.any()
+
+
+def test_a_smaller_copy_is_made_once_and_zeroed_with_its_frame() -> None:
+    made: list[Pixels] = []
+
+    def smaller(pixels: Pixels) -> Pixels:
+        made.append(pixels[::2, ::2].copy())
+        return made[-1]
+
+    with grey() as frame:
+        assert frame.derived(smaller) is frame.derived(smaller)
+        assert made[0].all()
+
+    assert len(made) == 1
+    assert not made[0].any()
+    with pytest.raises(FrameClosedError):
+        frame.derived(smaller)

@@ -206,6 +206,27 @@ def test_noise_without_an_epsilon_publishes_nothing() -> None:
 # both
 
 
+@pytest.mark.parametrize(
+    ("frames", "watched", "told"),
+    [
+        (4500, 900.0, (1.0, 5.0)),
+        (4300, 880.0, (1.0, 5.0)),
+        (3000, 899.0, (1.0, 3.0)),
+        (360, 96.0, (0.1, 3.0)),
+        (0, 0.0, (0.0, 0.0)),
+    ],
+)
+def test_frame_rate_and_coverage_are_told_in_steps_so_that_they_follow_no_single_face(
+    frames: int, watched: float, told: tuple[float, float]
+) -> None:
+    full = window({"neutral": 9}, 900)
+    full.frames, full.watched = frames, watched
+
+    (made,) = Gate(Terms(5)).release(full, at())
+
+    assert (made.quality.coverage, made.quality.fps) == told
+
+
 @pytest.mark.parametrize("terms", [Terms(5), Terms(5, "discrete-laplace", ONE, 3)], ids=["off", "on"])
 @pytest.mark.parametrize("budget", [True, False])
 def test_the_counts_are_erased_whether_published_held_or_withheld(terms: Terms, budget: bool) -> None:

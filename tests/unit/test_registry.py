@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,54 +18,15 @@ from device.contract_enroll import Step, enroll_topic
 from provisioning import fleet as fleets
 from provisioning import manage
 from provisioning.errors import WordsError
+from provisioning.housekeeping import look_after_certificates
 from provisioning.mosquitto import Size
 from provisioning.registry import Registry, RegistryError
-from provisioning.serve import Service
-from provisioning.tables import Table
+from provisioning.schema import METADATA
 from tests.build import free_port
-from tests.conftest import ROOT, wait_for
+from tests.conftest import ROOT
 from tests.fleet import PASSPHRASE, Box, Manager
 
 END = b"-----END X509 CRL-----\n"
-
-POSTGRES = next((path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()), None)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of each kind; the server is one of our own, on a free loopback port."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/registry.db"
-        return
-    if POSTGRES is None:
-        pytest.skip("PostgreSQL's server is not installed: sudo apt install postgresql")
-    base, port = Path(tempfile.mkdtemp(prefix="mien-postgres-")), free_port()  # where the server's own user may enter
-    data = base / "data"
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(base, "postgres")
-    made = subprocess.run(
-        [*as_user, POSTGRES / "initdb", "-D", data, "-A", "trust", "-U", "mien", "--no-sync"],
-        capture_output=True,
-        cwd="/",
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr.decode()
-    words = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
-    with (tmp_path / "postgres.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*as_user, str(POSTGRES / "postgres"), *words], stdout=log, stderr=log, cwd="/", start_new_session=True
-        )
-    try:
-        ready = [str(POSTGRES / "pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-        wait_for(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, why="PostgreSQL")
-        yield f"postgresql://mien@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run(
-            [*as_user, POSTGRES / "pg_ctl", "-D", data, "stop", "-m", "immediate"], capture_output=True, cwd="/", check=False
-        )
-        server.wait(20)
-        shutil.rmtree(base)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -79,7 +36,7 @@ def test_migrations_make_exactly_the_tables_and_may_be_run_by_several_at_once(ur
 
     with registries[0].engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, METADATA) == []
     for registry in registries:
         registry.close()
 
@@ -213,10 +170,9 @@ def test_what_was_replaced_or_waited_too_long_is_put_on_the_revocation_list(tmp_
     manage.decide(manager.registry, "SN-2", replace=True)
     manager.enrol(new)
     manager.clock.at += 3600
-    service = Service(fleet, manager.authority, manager.registry)
 
-    service.look_after_certificates()
-    service.look_after_certificates()
+    look_after_certificates(fleet, manager.authority, manager.registry)
+    look_after_certificates(fleet, manager.authority, manager.registry)
 
     (dropped,), (superseded, live) = manager.states("SN-1"), manager.states("SN-2")
     listed = x509.load_pem_x509_crl((fleet.folder / "broker" / "crl.pem").read_bytes().split(b"-----END X509 CRL-----")[0] + END)

@@ -27,6 +27,8 @@ from device.settings import EXAMPLE, Settings, load, parse, with_camera
         ("k = 2", "f.toml:1: k: expected 3 to 100 (2 too, for demonstrations, with demo = true); found 2"),
         ("demo = true\nk = 1", "f.toml:2: k: expected 3 to 100"),
         ("noise = 'gaussian'", "f.toml:1: noise: expected 'discrete-laplace' or 'off'; found 'gaussian'"),
+        ("noise = 'off'", 'f.toml:1: noise: expected "discrete-laplace" (off: in research alone, policy.setting = "research", or'),
+        ("noise = 'off'\n[policy]\nsetting = 'retail'", 'f.toml:1: noise: expected "discrete-laplace" (off: in research alone'),
         ("epsilon_window = 6.0", "f.toml:1: epsilon_window: expected 0.01 to 5; found 6.0"),
         ("epsilon_window = 0.009", "f.toml:1: epsilon_window: expected 0.01 to 5; found 0.009"),
         ("epsilon_window = nan", "f.toml:1: epsilon_window: expected a decimal number of at most six decimals; found nan"),
@@ -116,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 
 
 def test_the_spool_holds_the_days_that_the_settings_ask_for() -> None:
-    assert parse("window_seconds = 60\nnoise = 'off'\n[spool]\ndays = 7", "f").spool_files == 10_080
+    assert parse("demo = true\nwindow_seconds = 60\nnoise = 'off'\n[spool]\ndays = 7", "f").spool_files == 10_080
 
 
 def test_the_camera_can_be_replaced_on_the_command_line() -> None:
@@ -143,7 +145,7 @@ def test_an_epsilon_is_read_as_it_is_written_and_never_through_a_float() -> None
 def test_a_budget_that_just_fits_is_taken() -> None:
     assert parse("epsilon_day = 98", "f").budget.needed == 98_000_000
     assert parse("window_seconds = 60\ndemo = true\nepsilon_day = 1442.0", "f").demo
-    assert parse("window_seconds = 5\nnoise = 'off'", "f").window_seconds == 5
+    assert parse("demo = true\nwindow_seconds = 5\nnoise = 'off'", "f").window_seconds == 5
 
 
 def test_the_settings_explain_the_noise_and_the_arithmetic_of_the_budget() -> None:
@@ -157,7 +159,7 @@ def test_the_settings_explain_the_noise_and_the_arithmetic_of_the_budget() -> No
 
 
 def test_the_settings_explain_themselves() -> None:
-    text = explain(parse("window_seconds = 1800\nk = 7\nnoise = 'off'", "f"))
+    text = explain(parse("demo = true\nwindow_seconds = 1800\nk = 7\nnoise = 'off'", "f"))
 
     assert "Every 30 minutes one report is made, 48 a day." in text
     assert "fewer than 7 people" in text

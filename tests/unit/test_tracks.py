@@ -9,7 +9,7 @@ from tests.build import HAPPY, NEUTRAL, seen, sighting
 
 
 def people(tracks: Tracks) -> int:
-    return sum(tracks.close_window().values())
+    return sum(tracks.close_window().cells.values())
 
 
 def test_a_person_in_many_frames_is_counted_once() -> None:
@@ -80,7 +80,7 @@ def test_people_who_left_within_the_window_are_still_counted() -> None:
 
     tracks.see(seen(9.9))
 
-    assert tracks.close_window()["happiness"] == 1
+    assert tracks.close_window().cells["happiness"] == 1
     assert people(tracks) == 0
 
 
@@ -103,7 +103,7 @@ def test_the_emotion_of_a_person_is_taken_over_the_whole_window() -> None:
     for frame in range(20):
         tracks.see(seen(frame * 0.2, sighting(emotion=HAPPY if frame % 4 else NEUTRAL)))
 
-    assert tracks.close_window()["happiness"] == 1
+    assert tracks.close_window().cells["happiness"] == 1
 
 
 def test_a_large_face_says_more_than_a_small_one() -> None:
@@ -113,7 +113,7 @@ def test_a_large_face_says_more_than_a_small_one() -> None:
         near = frame >= 12
         tracks.see(seen(frame * 0.2, sighting(emotion=HAPPY if near else NEUTRAL, quality=0.9 if near else 0.2)))
 
-    assert tracks.close_window()["happiness"] == 1
+    assert tracks.close_window().cells["happiness"] == 1
 
 
 def test_who_expresses_nothing_clearly_is_unknown_and_not_neutral() -> None:
@@ -122,7 +122,7 @@ def test_who_expresses_nothing_clearly_is_unknown_and_not_neutral() -> None:
     for frame in range(10):
         tracks.see(seen(frame * 0.2, sighting(emotion=(0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.0, 0.0))))
 
-    assert tracks.close_window()["unknown"] == 1
+    assert tracks.close_window().cells["unknown"] == 1
 
 
 @pytest.mark.parametrize("quality", [0.0])
@@ -132,4 +132,4 @@ def test_readings_that_are_worth_nothing_are_unknown(quality: float) -> None:
     for frame in range(10):
         tracks.see(seen(frame * 0.2, sighting(quality=quality)))
 
-    assert tracks.close_window()["unknown"] == 1
+    assert tracks.close_window().cells["unknown"] == 1

@@ -70,3 +70,41 @@ def test_an_erased_window_holds_no_count() -> None:
     full.erase()
 
     assert not any(full.counts.values())
+
+
+def test_a_slow_device_that_reads_a_frame_in_half_a_second_watches_all_the_time() -> None:
+    """Or coverage would fall whenever many faces have to be read."""
+    over = frames(Windows(10, 0.2), every(0.9, 0.0, 20.0))
+
+    assert over[0].coverage == 1.0
+
+
+def test_the_time_in_which_a_camera_opens_for_somebody_who_consents_counts_as_watched() -> None:
+    """Or coverage would tell how often somebody has consented."""
+    consented, nobody = Windows(10, 0.2), Windows(10, 0.2)
+    for now in every(0.2, 0.0, 10.4):
+        nobody.frame(now, idle=True)
+        if not 2.0 < now < 5.0:  # pressed at 2, and the camera needs three seconds
+            consented.frame(now, idle=now <= 2.0)
+
+    over = consented.due(10.2), nobody.due(10.2)
+
+    assert over[0] is not None
+    assert over[1] is not None
+    assert over[0].coverage == over[1].coverage
+
+
+def test_a_pause_across_windows_that_become_one_report_is_one_pause() -> None:
+    windows, parts = Windows(10, 0.2), []
+    for now in every(0.2, 0.0, 31.0):
+        while over := windows.due(now):
+            parts.append(over)
+        if 4 <= now < 15 or 22 <= now < 24:
+            windows.rest(now)
+        else:
+            windows.frame(now)
+
+    assert [part.pauses for part in parts] == [1, 1, 1]  # each alone says that it was paused in it
+    assert parts[0].joined(parts[1]).pauses == 1
+    assert parts[0].joined(parts[1]).joined(parts[2]).pauses == 2
+    assert parts[1].joined(parts[2]).pauses == 2

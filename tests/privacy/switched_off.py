@@ -1,0 +1,290 @@
+"""Every protection that is no matter of memory (``device.proof.protections`` has those): what switches it off, and who notices.
+
+``python -m pytest -m system tests/privacy/test_switched_off.py`` takes each out of a copy of the code and runs its test there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Off(NamedTuple):
+    """One protection.
+
+    Attributes:
+        what: It, in words, as docs/proof.md has it.
+        file: Where it is.
+        line: What of it is taken out.
+        instead: What stands there then.
+        test: Which test then fails, below ``tests/``.
+    """
+
+    what: str
+    file: str
+    line: str
+    instead: str
+    test: str
+
+
+RULES: Final = "device/privacy.py"
+LEDGER: Final = "device/ledger.py"
+SETTINGS_TEST: Final = "unit/test_settings.py::test_a_mistake_is_named_with_its_file_line_key_and_what_was_expected"
+ADVERSARIAL: Final = "privacy/test_payload.py::test_ten_thousand_adversarial_windows_without_noise_leak_nothing_below_k"
+CORE: Final = "unit/test_process.py::test_there_is_no_core_dump"
+RUNNING: Final = (
+    "privacy/test_processes.py::"
+    "test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_cache_that_keeps_freed_rows"
+)
+UNITS: Final = "privacy/test_processes.py::test_the_unit_of_the_camera_has_no_network_and_that_of_the_network_no_camera"
+SOURCES: Final = "privacy/test_types.py::test_only_privacy_makes_a_report_and_frames_are_seen_only_where_they_live"
+
+PROTECTIONS: Final = (
+    Off(
+        "without budget there is no figure",
+        RULES,
+        'if terms.noise == "off" or means.charge():',
+        "if True:",
+        "unit/test_privacy.py::test_without_budget_there_is_no_noise_and_no_figure",
+    ),
+    Off(
+        "every cell is noised",
+        RULES,
+        'cell: _figure(draft, cell) + means.noise(epsilon["emotion"])',
+        "cell: _figure(draft, cell)",
+        "unit/test_privacy.py::test_every_cell_is_noised_once_and_people_is_their_sum",
+    ),
+    Off(
+        "so is the number of those who said no",
+        RULES,
+        '_opted_out(draft) + means.noise(epsilon["opted_out"])',
+        "_opted_out(draft)",
+        "unit/test_withheld.py::test_with_noise_those_who_opted_out_are_a_noised_cell_of_their_own",
+    ),
+    Off(
+        "k",
+        RULES,
+        'return replace(draft, withheld="k") if draft.people < terms.k else draft',
+        "return draft",
+        "unit/test_privacy.py::test_fewer_than_k_people_are_withheld_and_not_even_counted",
+    ),
+    Off(
+        "small cells are left out",
+        RULES,
+        "not any(0 < n < terms.k for n in draft.cells.values() if n is not None)",
+        "True",
+        ADVERSARIAL,
+    ),
+    Off("and a complement with them", RULES, "None if n == smallest else n for", "n for", ADVERSARIAL),
+    Off(
+        "few objections are left out",
+        RULES,
+        'few = terms.noise == "off" and _opted_out(draft) < terms.k',
+        "few = False",
+        "unit/test_withheld.py::test_without_noise_fewer_than_k_who_opted_out_are_left_out",
+    ),
+    Off(
+        "what the policy forbids is withheld",
+        RULES,
+        'return draft if set(draft.cells) == set(terms.cells) else replace(draft, withheld="policy")',
+        "return draft",
+        "unit/test_withheld.py::test_emotions_that_the_policy_forbids_are_withheld_should_they_get_so_far",
+    ),
+    Off(
+        "true counts are erased",
+        RULES,
+        "            window.erase()\n",
+        "            pass\n",
+        "unit/test_privacy.py::test_the_counts_are_erased_whether_published_held_or_withheld",
+    ),
+    Off(
+        "a rule that fails publishes nothing",
+        RULES,
+        "except Exception:",
+        "except KeyError:",
+        "unit/test_privacy.py::test_a_rule_that_fails_publishes_nothing_and_tells_no_figure",
+    ),
+    Off(
+        "and its error tells no figure",
+        RULES,
+        ") from None",
+        ") from error",
+        "unit/test_privacy.py::test_a_rule_that_fails_publishes_nothing_and_tells_no_figure",
+    ),
+    Off(
+        "frame rate and coverage are coarse",
+        "device/terms.py",
+        "round(20 * coverage) / 20",
+        "round(coverage, 2)",
+        "unit/test_privacy.py::test_frame_rate_and_coverage_are_told_in_steps_so_that_they_follow_no_single_face",
+    ),
+    Off(
+        "time without consent counts as watched",
+        "device/window.py",
+        "if self._idle or now",
+        "if now",
+        "unit/test_window.py::test_the_time_in_which_a_camera_opens_for_somebody_who_consents_counts_as_watched",
+    ),
+    Off(
+        "one track, one figure",
+        "device/tracks.py",
+        "            self.declined = True\n",
+        "",
+        "unit/test_consent.py::test_somebody_who_puts_the_card_away_again_counts_once_as_one_who_said_no",
+    ),
+    Off(
+        "groups share one ε",
+        "device/contract.py",
+        "per_track=1, share=Fraction(1))]  # a track",
+        "per_track=1, share=Fraction(2))]  # a track",
+        "unit/test_contract.py::test_every_published_group_declares_what_a_track_adds_and_all_of_them_share_one_epsilon",
+    ),
+    Off(
+        "the noise has the exact probabilities",
+        "device/noise.py",
+        "if negative and size == 0:",
+        "if False:",
+        "unit/test_noise.py::test_noise_has_the_exact_probabilities",
+    ),
+    Off(
+        "ε is never a float",
+        "device/epsilon.py",
+        "value.text if isinstance(value, Number) else str(value)",
+        "float(value)",
+        "unit/test_settings.py::test_an_epsilon_is_read_as_it_is_written_and_never_through_a_float",
+    ),
+    Off(
+        "the charge is on disk first",
+        LEDGER,
+        "        durable.write(self.file, content",
+        "        False and durable.write(self.file, content",
+        "unit/test_ledger.py::test_a_charge_is_on_disk_when_it_returns",
+    ),
+    Off(
+        "and before there is noise",
+        RULES,
+        "    charge_the_ledger,\n    add_noise,\n",
+        "    add_noise,\n    charge_the_ledger,\n",
+        "unit/test_ledger.py::test_the_ledger_is_charged_before_there_is_a_report",
+    ),
+    Off(
+        "a damaged ledger stops all figures",
+        LEDGER,
+        "return found.page if found.sha256 == found.page.sum() else None",
+        "return found.page",
+        "unit/test_ledger.py::test_a_damaged_file_stops_publishing_for_good_and_says_what_to_do",
+    ),
+    Off(
+        "two windows are saved at most",
+        LEDGER,
+        "min(page.left + earned, self._budget.most)",
+        "page.left + earned",
+        "unit/test_ledger.py::test_no_more_than_two_windows_are_ever_saved",
+    ),
+    Off(
+        "another boot earns nothing",
+        LEDGER,
+        "if page.boot == self._clock.boot else 0",
+        "",
+        "unit/test_ledger.py::test_another_boot_keeps_what_was_left_and_earns_nothing_for_the_time_between",
+    ),
+    Off(
+        "one process per ledger",
+        LEDGER,
+        "fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        "unit/test_ledger.py::test_a_second_process_on_the_same_ledger_is_75",
+    ),
+    Off("a day's budget must fit", "device/epsilon.py", "if budget.needed > budget.day:", "if False:", SETTINGS_TEST),
+    Off("ε has a range", "device/epsilon.py", 'if not Decimal("0.01") <= epsilon <= 5:', "if False:", SETTINGS_TEST),
+    Off(
+        "k has a range", "device/settings.py", 'if not (2 if info.data.get("demo") else 3) <= k <= 100:', "if False:", SETTINGS_TEST
+    ),
+    Off(
+        "noise is off in research and demonstrations alone",
+        "device/settings.py",
+        'if noise == "off" and not known.get("demo")',
+        'if False and not known.get("demo")',
+        SETTINGS_TEST,
+    ),
+    Off(
+        "a forbidden model is not opened",
+        "device/watch.py",
+        'if "emotion" not in settings.policy.decided.may:',
+        "if False:",
+        "unit/test_policy.py::test_where_emotions_are_forbidden_the_file_of_their_model_is_never_opened",
+    ),
+    Off(
+        "settings that ask for more are refused",
+        "device/settings_policy.py",
+        '        insist(Stated(**{**info.data, "emotions": emotions}))\n',
+        "        pass\n",
+        "unit/test_policy.py::test_a_settings_file_that_asks_for_more_is_refused_with_the_article_and_its_line",
+    ),
+    Off(
+        "a twin may only narrow",
+        "device/policy.py",
+        "if inference in asked.may - limit.may:",
+        "if False:",
+        "unit/test_policy.py::test_a_twin_that_wants_to_widen_the_policy_is_rejected_with_path_and_reason",
+    ),
+    Off(
+        "an unknown jurisdiction is the strictest",
+        "device/policy.py",
+        "if self.setting is None or code not in KNOWN:",
+        "if self.setting is None:",
+        "unit/test_policy.py::test_where_setting_or_jurisdiction_is_not_known_people_are_counted_and_no_more",
+    ),
+    Off(
+        "the signed identity fixes setting and jurisdiction",
+        "device/cli.py",
+        "bind(settings_file.load(file))\n        return",
+        "settings_file.load(file)\n        return",
+        "unit/test_bound.py::test_watching_does_not_start_with_a_file_that_asks_for_more_than_the_identity",
+    ),
+    Off(
+        "and its signature is checked",
+        "device/bound.py",
+        "if not _signed(own, others, authority):",
+        "if False:",
+        "unit/test_bound.py::test_a_certificate_that_somebody_else_has_signed_counts_nothing",
+    ),
+    Off(
+        "a card keeps faces within reach out",
+        "device/consent.py",
+        "declined.append(face)",
+        "welcome.append(face)",
+        "unit/test_consent.py::test_a_face_within_reach_of_a_card_is_left_out_and_one_beyond_is_not",
+    ),
+    Off(
+        "the lamp is on while frames are read",
+        "device/looking.py",
+        "        self._controls.lamp(True)\n",
+        "        pass\n",
+        "unit/test_looking.py::test_the_lamp_is_on_while_frames_are_read_and_off_afterwards",
+    ),
+    Off("no core dump: its size", "device/process.py", "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))", "pass", CORE),
+    Off("no core dump: not dumpable", "device/process.py", "library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0", "True", CORE),
+    Off(
+        "`mien watch` asks for both",
+        "device/cli.py",
+        "    protect(pixels=True)\n    settings, clock = read()",
+        "    settings, clock = read()",
+        RUNNING,
+    ),
+    Off("no network for the camera", "systemd/mien-watch.service", "PrivateNetwork=yes\n", "", UNITS),
+    Off("no camera for the network", "systemd/mien-send.service", "PrivateDevices=yes\n", "", UNITS),
+    Off(
+        "one maker of reports",
+        "device/outbox.py",
+        "from device.contract import Envelope\n",
+        "from device.contract import Envelope, Report\nmake = Report\n",
+        SOURCES,
+    ),
+    Off(
+        "upward messages are closed",
+        "device/contract.py",
+        'model_config = ConfigDict(extra="forbid", frozen=True)',
+        "model_config = ConfigDict(frozen=True)",
+        "unit/test_contract.py::test_the_schema_is_closed_upwards",
+    ),
+)
