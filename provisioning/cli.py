@@ -18,7 +18,7 @@ from provisioning.errors import FleetError, WordsError
 
 NEED_A_DATABASE = {
     *("serve", "batch", "claim", "approve", "revoke", "label", "devices", "audit"),
-    *("set", "twin", "restored", "command", "rollout"),
+    *("set", "twin", "restored", "command", "rollout", "simulate"),
 }
 
 

@@ -12,7 +12,8 @@ import cv2
 
 from device.contract import EMOTIONS, Emotion
 from device.manifest import read_manifest
-from device.nets import emotion, face
+from device.nets import emotion
+from models.detector import DEVICE
 from models.peers.port import PeerError
 
 HERE: Final = Path(__file__).resolve().parent
@@ -131,8 +132,8 @@ def _node(script: str, *words: str) -> Callable[[Scratch], list[str]]:
 
 CONTESTANTS: Final = (
     Contestant(
-        "mien", "BlazeFace full range", "nothing",
-        lambda _: _python("mien"), lambda _: _ours(emotion.NAME), lambda _: _ours(face.NAME),
+        "mien", "BlazeFace full range, two tiles", "nothing",
+        lambda _: _python("mien"), lambda _: _ours(emotion.NAME), lambda _: [DEVICE.file.path],
     ),
     Contestant(
         f"fer {FER}", "Haar cascade", "fer",

@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 
 from device.contract import EMOTIONS
+from device.manifest import read_manifest
+from device.nets import face
 from device.nets.emotion import EmotionNet
+from device.nets.face import FaceNet
 from device.types import Frame, Pixels
 from models import data
 from models.detector import DEVICE
@@ -17,14 +20,14 @@ from models.peers.port import serve
 
 
 def main() -> None:
-    """Answer requests. A face is aligned by the detector before the clock runs, as it is found before it is read."""
+    """Answer requests. A face is aligned before the clock runs, as by ``models.evaluate``; frames are searched as on the device."""
     cv2.setNumThreads(1)
     file, point = pick(None, "single")
     read = EmotionNet(file, temperature=point.temperature, offsets=point.offsets)
-    find = DEVICE.open()
+    align, find = FaceNet(read_manifest().file(face.NAME)), DEVICE.open()
 
     def read_face(picture: Pixels) -> Callable[[], str]:
-        (found,) = data.find_faces(picture[None, :, :, 0], find)
+        (found,) = data.find_faces(picture[None, :, :, 0], align)
         frame, where = Frame(np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB), np.uint8), 0.0), found or data.whole_image()
 
         def work() -> str:

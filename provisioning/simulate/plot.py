@@ -1,6 +1,7 @@
-"""A picture of several rehearsals, as SVG without a plotting library: legible on light and on dark pages.
+"""A picture of several rehearsals, as SVG without a plotting library: legible on light and on dark pages; and their table.
 
-``python -m provisioning.simulate.plot FIGURES.jsonl PICTURE.svg``, with one line of ``mien-fleet simulate --json`` per rehearsal.
+``python -m provisioning.simulate.plot FIGURES.jsonl PICTURE.svg`` draws the picture and prints the table in Markdown, from one line
+of ``mien-fleet simulate --json`` per rehearsal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,17 @@ from typing import Any, Final
 SIDE, HEIGHT = 330, 220  # of a panel
 LEFT, TOP, BETWEEN, RIGHT, BOTTOM = 58, 44, 74, 96, 48  # margins
 COLOURS: Final = 5
+COLUMNS: Final = (
+    "devices",
+    "all enrolled after",
+    "one device: median, 99 %",
+    "all back after",
+    "of them in the busiest second",
+    "service",
+    "broker",
+    "messages a second",
+    "reports lost",
+)
 STYLE: Final = """
   .back { fill: #ffffff; } .frame { fill: none; stroke: #8c959f; } .grid { stroke: #d8dee4; } text { fill: #24292f; }
   text { font: 12px system-ui, sans-serif; } .title { font-size: 14px; font-weight: 600; } .soft { fill: #57606a; }
@@ -58,6 +70,26 @@ def plot(rehearsals: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def table(rehearsals: Sequence[Mapping[str, Any]]) -> str:
+    """The figures of each rehearsal that ended as it should, in Markdown: a row each, in the order of ``COLUMNS``."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for one in sorted(rehearsals, key=lambda one: int(one["devices"])):
+        enrolment, restart, reports = one["enrolment"], one["restart"], one["reports"]
+        cells = (
+            f"{one['devices']:,}",
+            f"{enrolment['seconds_to_enrol_all']:.0f} s",
+            f"{enrolment['median_seconds']:.1f} s, {enrolment['p99_seconds']:.1f} s",
+            f"{restart['seconds_until_all_back']:.0f} s",
+            f"{100 * restart['largest_share_in_one_second']:.1f} %",
+            f"{max(one['service']['peak_mib']):.0f} MiB",
+            f"{one['broker']['peak_mib']:.0f} MiB",
+            f"{one['messages']['per_second']:.0f}",
+            f"{reports['lost']} of {reports['made']:,}",
+        )
+        rows.append(cells)
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def _panel(title: str, below: str, curves: Mapping[str, Curve], left: float) -> str:
     longest = round_up(max((points[-1][0] for points in curves.values() if points), default=1.0))
     parts = [_text(left + SIDE / 2, TOP - 16, title, "title middle")]
@@ -81,7 +113,7 @@ def _panel(title: str, below: str, curves: Mapping[str, Curve], left: float) -> 
 def round_up(value: float) -> float:
     """The next 1, 2, 4 or 8 times a power of ten."""
     unit: float = 10 ** (ceil(log10(max(value, 1e-9))) - 1)
-    return next(step * unit for step in (1, 2, 4, 8, 10) if step * unit >= value)
+    return next((step * unit for step in (1, 2, 4, 8) if step * unit >= value), 10 * unit)
 
 
 def _text(x: float, y: float, words: str, classes: str) -> str:
@@ -92,4 +124,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-    Path(sys.argv[2]).write_text(plot([json.loads(line) for line in lines if line.strip()]), encoding="utf-8")
+    found = [json.loads(line) for line in lines if line.strip()]
+    Path(sys.argv[2]).write_text(plot(found), encoding="utf-8")
+    sys.stdout.write(table(found))

@@ -22,7 +22,7 @@ INSTALL = ".venv/bin/pip install '.[fleet]'\n"  # what runs here is this tree
 MISSING = MOSQUITTO is None or any(shutil.which(one) is None for one in ("mosquitto_sub", "openssl", "awk"))
 PROMISED = {
     "README.md": ["10, all after", "made, ", " 0 lost", "simulated  live"],
-    "docs/fleet.md": ["10 of 10 messages are good", "applied", "succeeded", "10 committed", "revoked", "2 new of 2 serials"],
+    "docs/fleet.md": ["10 of 10 messages", "applied", "succeeded", ".tflite  done  rollout", "revoked", "2 new of 2 serials"],
 }
 
 
