@@ -64,13 +64,14 @@ def test_a_camera_of_640_by_480_reads_the_code_of_any_fleet(
 
 def test_the_picture_with_a_code_is_destroyed_like_any_other(tmp_path: Path) -> None:
     _, code = made(tmp_path)
-    pixels = seen(drawn(code, tmp_path), turned=0, aslant=0)
-    reader = CodeReader()
+    picture, reader = seen(drawn(code, tmp_path), turned=0, aslant=0), CodeReader()
 
-    observe(lambda: Frame(pixels, taken_at=0.0), reader.look, nobody)
+    for _ in range(10):  # not every code is read at the first look
+        pixels = picture.copy()
+        observe(lambda shown=pixels: Frame(shown, taken_at=0.0), reader.look, nobody)  # type: ignore[misc]
+        assert not pixels.any()
 
     assert reader.text is not None
-    assert not pixels.any()
 
 
 def test_a_code_that_is_none_of_ours_is_read_and_refused(tmp_path: Path) -> None:
