@@ -8,6 +8,7 @@ request only, and either is waited for, or leads back to a state that gets over 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -98,7 +99,7 @@ class Say:
 Effect = Connect | Ask | Store | Install | Finish | Say
 
 
-class Dialogue:
+class Dialogue(ABC):
     """One device's way through a table; whoever has a table overrides ``arrived`` and ``resumed``.
 
     Args:
@@ -129,13 +130,13 @@ class Dialogue:
         self._tries = 0
         self._failures = 0
 
+    @abstractmethod
     def arrived(self) -> tuple[Effect, ...]:
         """What follows when the last question was accepted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resumed(self) -> tuple[Effect, ...]:
         """What is left to do when the end is what was stored last."""
-        raise NotImplementedError
 
     @property
     def done(self) -> bool:

@@ -78,7 +78,7 @@ def _open_camera(wanted: Settings) -> Camera:
 
 
 def _no_reading(_: object, __: Face) -> Reading:
-    raise NotImplementedError  # no faces are found
+    raise AssertionError("a reader of codes finds no faces")
 
 
 def main(file: Path) -> int:
