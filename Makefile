@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers train test-system lock clean
+.PHONY: help demo test check bench bench-peers train test-system deb test-arm64 test-picamera2 test-machine lock clean
 
 CAMERA ?= composite
 BROKER ?=
@@ -57,12 +57,33 @@ check: $(VENV)/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/unit/test_imports.py
+	@$(BIN)/mypy packaging/deb.py
+	@tests/servers.sh check
+	@$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_units.py
 	@$(BIN)/python tests/pythons.py
 
 test-system: $(VENV)/dev
 	@tests/servers.sh system
 	@$(BIN)/python -m pytest -m system -p no:xdist --timeout 1200
+
+# dist/mien_VERSION_arm64.deb, for a Raspberry Pi; DEB_ARCH=amd64 for a PC. docs/install-raspberry-pi.md
+DEB_ARCH ?= arm64
+deb: $(VENV)/demo
+	@$(BIN)/python packaging/deb.py "$(DEB_ARCH)"
+
+# That package on emulated 64-bit Arm; a part of test-system.
+test-arm64: $(VENV)/dev
+	@tests/servers.sh system
+	@$(BIN)/python -m pytest -m system -p no:xdist tests/system/test_arm64.py
+
+# The camera stacks: the real picamera2 and libcamera, and a whole emulated Arm machine with a V4L2 camera; docs/cameras.md.
+test-picamera2: $(VENV)/dev
+	@tests/servers.sh system
+	@$(BIN)/python -m pytest -m system -p no:xdist -rs -s $(wildcard tests/system/test_picamera2*.py)
+
+test-machine: deb $(VENV)/dev
+	@tests/servers.sh system
+	@MIEN_MACHINE=1 $(BIN)/python -m pytest -m system -p no:xdist -rs -s tests/system/test_v4l2_machine.py
 
 bench: $(VENV)/demo
 	@$(BIN)/mien bench

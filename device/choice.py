@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from device import durable
 from device.errors import ModelError, OutputError
 from device.manifest import Manifest, Sha256
 from device.settings import Settings
@@ -37,10 +37,8 @@ def read_choice(folder: Path) -> Choice | None:
     """
     path = folder / NAME
     try:
-        with path.open("rb") as file:
-            return Choice.model_validate_json(file.read(MAX_BYTES))
-    except FileNotFoundError:
-        return None
+        content = durable.read(path, MAX_BYTES)
+        return None if content is None else Choice.model_validate_json(content)
     except OSError as error:
         raise ModelError(f"{path}: cannot read which model was chosen ({error.strerror}); let the watching user read it") from error
     except ValidationError as error:
@@ -55,14 +53,9 @@ def write_choice(folder: Path, choice: Choice) -> Path:
     Raises:
         OutputError: The folder cannot be written.
     """
-    path, beside = folder / NAME, folder / f".{NAME}.new"
+    path = folder / NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(choice.model_dump_json(indent=2).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        durable.write(path, choice.model_dump_json(indent=2).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"{path}: cannot keep the choice ({error.strerror}); run this as a user who may write there") from error
     return path
@@ -70,14 +63,16 @@ def write_choice(folder: Path, choice: Choice) -> Path:
 
 def form_for(manifest: Manifest, model: str, settings: Settings, runtime: Runtime) -> str | None:
     """The form of a detector's model to load: the one in the settings; with ``auto`` the one that was chosen, as long as that was
-    about this detector, runtime and file; else the usual one. ``None`` is the only one of a model whose forms have no names.
-
-    Raises:
-        ModelError: The choice cannot be read.
+    about this detector, runtime and file; else, and where the choice cannot be read, the usual one. ``None`` is the only one of a
+    model whose forms have no names.
     """
     if settings.models.form != "auto":
         return settings.models.form
-    forms, choice = manifest[model].forms, read_choice(settings.state_folder)
+    forms = manifest[model].forms
+    try:
+        choice = read_choice(settings.state_folder)
+    except ModelError:  # mien doctor says so; watching goes on
+        choice = None
     if choice is not None and (choice.runtime, choice.detector) == (runtime, settings.models.detector):
         known = forms.get(choice.form)
         if known is not None and known.sha256 == choice.sha256:

@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from device import settings as settings_file
+from device.commands.egress import egress
 from device.commands.enroll_words import enroll
 from device.commands.settings_words import settings
+from device.commands.soak_words import soak
 from device.errors import MienError
 from device.version import VERSION
 
@@ -61,7 +63,7 @@ def watch(file: Path | None, camera: str | None) -> None:
 
     Runs until it is told to stop (Ctrl-C, SIGTERM) or, on a recording, until its end.
     """
-    from device import log
+    from device import log, notify
     from device.bound import bind
     from device.changes import changes, goodbye
     from device.checkup import Checkup
@@ -80,7 +82,7 @@ def watch(file: Path | None, camera: str | None) -> None:
     logger = log.set_up("watch", settings.log_level)
     made = changes(settings, logger)
     orders = Orders(settings, clock, logger, reread=read, doctor=lambda: Checkup(file))
-    watch(settings, clock, logger, Stop().on_signals(), made, orders=orders)
+    watch(settings, clock, logger, Stop().on_signals(), made, orders=orders, systemd=notify.from_environment())
     goodbye(made)
 
 
@@ -92,7 +94,7 @@ def send(file: Path | None, once: bool) -> None:
 
     Runs until it is told to stop. While the broker cannot be reached the reports wait in the spool.
     """
-    from device import identity, log
+    from device import identity, log, notify
     from device.bound import bind_or_least
     from device.clock import this_boot
     from device.process import protect
@@ -101,7 +103,8 @@ def send(file: Path | None, once: bool) -> None:
 
     protect(pixels=False)
     settings = bind_or_least(identity.named(settings_file.load(file)))
-    send(settings, this_boot(), log.set_up("send", settings.log_level), Stop().on_signals(), once=once)
+    logger = log.set_up("send", settings.log_level)
+    send(settings, this_boot(), logger, Stop().on_signals(), once=once, systemd=notify.from_environment())
 
 
 @main.command()
@@ -190,6 +193,8 @@ def pause(file: Path | None, seconds: int | None) -> None:
 
 
 main.add_command(enroll)
+main.add_command(egress)
+main.add_command(soak)
 
 
 @main.command()

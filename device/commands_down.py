@@ -33,6 +33,7 @@ FILE: Final = "commands.json"
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 GRACE: Final = 30.0  # seconds after its end in which the watching process may still say that it has done a command
 FLUSH: Final = 60.0  # seconds for a flush
+MAX_REFUSALS: Final = 100  # waiting to be said; in a burst of more, who has had no answer asks again
 REPLY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")  # below up/reply/
 MAX_CORRELATION: Final = 256  # bytes
 
@@ -85,7 +86,8 @@ class CommandHandler(Handler):
                 self._leave(name, kept)
         else:
             self._log.warning("a command was refused", id=name, reason=kept)
-            self._refusals += self._messages(name, message.response_topic, message.correlation, _no(kept))
+            if len(self._refusals) < MAX_REFUSALS:
+                self._refusals += self._messages(name, message.response_topic, message.correlation, _no(kept))
 
     def due(self, now: float) -> list[Message]:
         for name in [name for name, kept in self._memory.known.items() if kept.over(now)]:

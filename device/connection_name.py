@@ -28,7 +28,7 @@ def connection_name(folder: Path) -> str:
     """
     path = folder / FILE
     try:
-        kept = durable.read_regular(path, 64)
+        kept = durable.read(path, 64)
         if kept is None or not FORM.fullmatch(kept):
             kept = secrets.token_hex(11).encode()
             durable.write(path, kept, mode=0o600)

@@ -24,7 +24,7 @@ EMOTIONS: Final[tuple[Emotion, ...]] = get_args(Emotion)
 Cell = Literal[Emotion, "unknown"]
 CELLS: Final[tuple[Cell, ...]] = (*EMOTIONS, "unknown")
 
-Withheld = Literal["k", "budget", "policy", "paused"]
+Withheld = Literal["k", "budget", "policy", "paused", "unwatched"]
 Noise = Literal["discrete-laplace", "off"]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{12,64}$")]
@@ -157,7 +157,10 @@ class Report(Up):
         description="People in view, each counted once per window: the sum of the cells, before suppression or after noise."
     )
     groups: Groups | None
-    withheld: Withheld | None = Field(description="Why there are no figures; null when there are.")
+    withheld: Withheld | None = Field(
+        description="Why there are no figures; null when there are. Paused: nothing was looked at, because somebody wanted that; "
+        "unwatched: nothing could be seen, because the camera did not work or it was dark."
+    )
     privacy: PrivacyTerms
     quality: Quality
     models: ModelHashes
@@ -180,7 +183,19 @@ class SpoolState(Up):
 
 
 Health = Literal["ok", "degraded", "unknown"]
-Trouble = Literal["camera", "model", "disk", "privacy", "budget", "stopped"]
+Trouble = Literal["camera", "dark", "model", "disk", "memory", "privacy", "budget", "stopped"]
+
+
+class Machine(Up):
+    """How the device itself is, in coarse steps; what load influences (the first four) is told once an hour, at its worst."""
+
+    temperature: Literal["ok", "warm", "hot"] | None = Field(description="Of the processor, by [care]; null: there is no sensor.")
+    throttled: bool = Field(description="Whether heat, load or want of power lowered the frame rate.")
+    power: Literal["ok", "low"] | None = Field(description="Of the supply; null where nobody says.")
+    memory: Literal["ok", "high"] = Field(description="High: more than four fifths of memory_megabytes.")
+    disk: Literal["ok", "low", "full"] = Field(description="Under the spool. Low: less room than the spool may need.")
+    uptime: Literal["minutes", "hours", "days", "weeks"] = Field(description="Of the watching process.")
+    clock: Literal["synced", "unsynced"]
 
 
 class Status(Up):
@@ -193,7 +208,10 @@ class Status(Up):
     models: ModelHashes | None = None
     health: Health = "unknown"
     trouble: Trouble | None = Field(None, description="What is wrong with the watching process, when degraded.")
+    machine: Machine | None = Field(None, description="Null while nobody watches.")
     spool: SpoolState | None = None
+    connections: int = Field(0, ge=0, description="Of this session, so far: many say that the network or the broker is bad.")
+    taken_over: int = Field(0, ge=0, description="Of these, how many a copy of this device has ended, as far as the broker says.")
 
 
 class Ack(Down):

@@ -25,6 +25,8 @@ from device.contract_manifest import Entry
 
 MAX_MODEL_BYTES: Final = 64 * 2**20
 MAX_VECTORS_BYTES: Final = 4 * 2**20  # of the file, and of each array in it
+ENDORSED: Final = "models-root.json"  # beside the metadata of the repository
+MAX_ENDORSED_BYTES: Final = 64 * 1024
 
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 ModelName = Literal["emotion", "face", "face-back", "face-short"]
@@ -111,6 +113,20 @@ class Release(Down):
 
 
 MODEL_MESSAGES: Final[dict[str, type[BaseModel]]] = {"down/model": ModelJob, "up/model": ModelState}
+
+
+class EndorsedRoot(Down):
+    """``metadata/models-root.json``: for a device on which nobody has installed a root of trust for models."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    root: str = Field(description="Root metadata, as it is in the repository.")
+    signer: str = Field(description="The certificate, PEM, of the issuing authority, which the fleet's root has signed.")
+    signature: str = Field(pattern=r"^[0-9a-f]{16,160}$", description="Its ECDSA with SHA-256 over ``endorsed_bytes``, DER, hex.")
+
+
+def endorsed_bytes(root: bytes) -> bytes:
+    """What the authority signs: nothing else that it signs begins like this."""
+    return b"mien models root\n" + root
 
 
 class Array(Down):

@@ -26,8 +26,8 @@ def read(kind: type[M], payload: bytes) -> M | str:
         return kind.model_validate_json(payload)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))[:60]
-        return f"{where or 'JSON'}: {first['msg'][:120]}"
+        said = f"{'.'.join(map(str, first['loc']))[:60] or 'JSON'}: {first['msg'][:120]}"
+        return "".join(letter if letter.isprintable() else "\ufffd" for letter in said)  # a sender names its own keys
 
 
 def depth(payload: bytes) -> int:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from device import durable, trust
 from device.contract_model import ModelJob
 from device.rollout import RolloutError, Stopped
-from device.trust import Signed
+from device.trust import Fetch, Signed
 from device.version import VERSION
 
 IO_SECONDS: Final = 10.0  # for the connection, and for each piece of an answer
@@ -28,12 +28,14 @@ CHUNK: Final = 64 * 1024
 MISSING: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
 
 
-def download(job: ModelJob, root: bytes, staging: Path, tls: ssl.SSLContext, stopping: Callable[[], bool]) -> None:
+def download(
+    job: ModelJob, root: Callable[[Path, Fetch], bytes], staging: Path, tls: ssl.SSLContext, stopping: Callable[[], bool]
+) -> None:
     """Bring everything that a job needs into the staging folder: ``metadata/`` and ``targets/``.
 
     Args:
         job: What is wanted, and where it is.
-        root: Whom to trust.
+        root: Whom to trust: given the folder of the metadata, and how more of it is fetched.
         staging: The folder; what an earlier attempt has left in it is used.
         tls: Which web servers to believe, for ``https://``.
         stopping: Asked between two pieces.
@@ -44,9 +46,10 @@ def download(job: ModelJob, root: bytes, staging: Path, tls: ssl.SSLContext, sto
     """
     web = _Web(job.url.rstrip("/"), tls, stopping)
     try:
-        found = trust.find(job, root, staging / "metadata", web.metadata)
+        metadata = staging / "metadata"
+        found = trust.find(job, root(metadata, web.metadata), metadata, web.metadata)
         targets = staging / "targets"
-        targets.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(targets)
         wanted = (found.vectors, found.model)
         for path in targets.iterdir():
             if path.name.removesuffix(".part") not in {one.path for one in wanted}:

@@ -1,9 +1,14 @@
-"""Files that are there whole or not at all, also after a power cut, and files that somebody else has left."""
+"""Files that are there whole or not at all, also after a power cut, and files that somebody else has left.
+
+A file counts once its content, its name and the names of the folders above it are synced, in this order. What stands in the way of
+a file, such as a folder of its name, is set aside as ``{name}.bad``: no store ever waits for somebody to tidy up.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +16,8 @@ from pathlib import Path
 
 def write(path: Path, content: bytes, *, temporary: Path | None = None, mode: int = 0o666) -> None:
     """Replace a file: write aside, sync, rename, sync the folder. Folders that are missing are made.
+
+    One process writes a file at a time. What an earlier one that was killed has left aside is removed.
 
     Args:
         path: The file.
@@ -21,16 +28,21 @@ def write(path: Path, content: bytes, *, temporary: Path | None = None, mode: in
     Raises:
         OSError: It could not be written; the file is as it was, except where only the last sync failed.
     """
-    aside = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = temporary or path.with_name(f".{path.name}.tmp")
     for needed in {path.parent, aside.parent}:
-        needed.mkdir(parents=True, exist_ok=True)
+        make_folder(needed)
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        remove(aside)
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        try:
+            os.replace(aside, path)
+        except IsADirectoryError:
+            set_aside(path)
+            os.replace(aside, path)
     except OSError:
         with suppress(OSError):
             aside.unlink()
@@ -38,18 +50,23 @@ def write(path: Path, content: bytes, *, temporary: Path | None = None, mode: in
     sync_folder(path.parent)
 
 
-def is_full(error: OSError) -> bool:
-    """Whether there was no room: on the disk, in a quota, or in a limit on the size of files."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def read(path: Path, limit: int) -> bytes | None:
+    """What a process has kept itself.
 
+    Returns:
+        The content; empty, so that it is taken for damaged, where something else stands there: a folder, a link, a larger file;
+        ``None`` when there is nothing.
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    Raises:
+        OSError: It is there and cannot be read.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = read_regular(path, limit)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        content = None
+    return b"" if content is None and os.path.lexists(path) else content
 
 
 def read_regular(path: Path, limit: int) -> bytes | None:
@@ -65,8 +82,51 @@ def read_regular(path: Path, limit: int) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)  # open() would refuse a folder, and leave it open
+        return None
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return None
         content = file.read(limit + 1)
     return content if len(content) <= limit else None
+
+
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Make a folder that is missing, with its parents, and make their names durable. Raises OSError."""
+    if folder.is_dir():
+        return
+    missing = [folder, *(one for one in folder.parents if not one.exists())]
+    folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    for one in missing:
+        sync_folder(one.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Move what cannot be used out of the way, to ``{name}.bad``, which it replaces; returns where it is. Raises OSError."""
+    bad = path.with_name(f"{path.name}.bad")
+    remove(bad)
+    os.rename(path, bad)
+    return bad
+
+
+def remove(path: Path) -> None:
+    """Remove whatever it is, if it is there. Raises OSError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        if not path.is_dir() or path.is_symlink():
+            raise
+        shutil.rmtree(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room: on the disk, in a quota, or in a limit on the size of files."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -74,6 +74,12 @@ class RuntimeMissingError(MienError):
     exit_code = 69
 
 
+class WornError(MienError):
+    """This process holds more memory than it may, and begins anew."""
+
+    exit_code = 75
+
+
 class SettingsError(MienError):
     """A settings file is wrong."""
 

@@ -21,7 +21,7 @@ def handlers(context: Context) -> tuple[Handler, ...]:
         made.append(CommandHandler(context))
     if context.settings.broker.twin:
         made.append(TwinHandler(context))
-    if context.settings.models.root_file.exists():
+    if context.settings.broker.rollouts or context.settings.models.root_file.exists():
         made.append(ModelHandler(context))
     if can_renew(context.settings.broker):
         made.append(RenewalHandler(context))

@@ -11,7 +11,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from device.contract import Health, ModelHashes, Trouble
+from device import durable
+from device.contract import Health, Machine, ModelHashes, Trouble
 from device.errors import SpoolError
 
 EVERY: Final = 10.0  # seconds between two writings
@@ -28,6 +29,7 @@ class WatchHealth(BaseModel):
     health: Health
     trouble: Trouble | None
     models: ModelHashes | None
+    machine: Machine | None = None
 
 
 def write(folder: Path, health: WatchHealth) -> None:
@@ -50,8 +52,7 @@ def read(folder: Path, now: float) -> WatchHealth:
     """Read the file; one that is missing, damaged or older than ``STALE`` seconds means that nobody is watching."""
     stopped = WatchHealth(at=now, health="degraded", trouble="stopped", models=None)
     try:
-        with open(folder / "health.json", "rb") as file:
-            health = WatchHealth.model_validate_json(file.read(MAX_BYTES))
+        health = WatchHealth.model_validate_json(durable.read(folder / "health.json", MAX_BYTES) or b"")
     except (OSError, ValidationError):
         return stopped
     if not 0 <= now - health.at <= STALE:  # of an earlier boot, or left behind

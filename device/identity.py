@@ -6,7 +6,6 @@ The key is made here and never leaves. Every file is written whole, and synced b
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from device import durable
 from device.contract_claim import unpack
 from device.contract_enroll import ENROLL_ROOT, Step, signed_bytes
 from device.errors import IdentityError
@@ -242,20 +242,9 @@ def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Raises:
         IdentityError: It cannot be written; the old one is as it was.
     """
-    beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)  # a key is 0600; the certificates are for both processes
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.make_folder(path.parent, mode=0o755)  # a key is 0600; the certificates are for both processes
+        durable.write(path, content, mode=mode)
     except OSError as error:
         raise IdentityError(
             f"{path}: cannot be written ({error.strerror}); check the disk, and run as the user that owns it"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -73,10 +73,8 @@ def slot(folder: Path, which: Slot) -> bytes | None:
 
 def remove(path: Path) -> None:
     """Remove what was left, whatever it is."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        durable.remove(path)
 
 
 def _put(folder: Path, final: Path, content: bytes) -> None:

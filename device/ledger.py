@@ -4,7 +4,8 @@ One small file in the state folder, replaced as a whole (``device.durable``). It
 with the monotonic clock within one boot: a clock that is set changes nothing, time with the power off earns nothing. The ε of two
 windows is saved at most: removing the file gains nothing, putting an old one back and starting again two windows, each time.
 
-A file that is damaged stops publishing until somebody has looked: see ``HOW_TO_RECOVER``.
+A file that is damaged is set aside for somebody to look at, and the budget begins empty: that is never more than was left, so
+whatever has damaged it has gained nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from device.noise import MICRO, Budget
 
 NAME: Final = "ledger.json"
 MAX_BYTES: Final = 4096
-HOW_TO_RECOVER: Final = "find out who changed it, then remove it and start again: the budget begins empty and fills as time runs"
 
 
 class LedgerError(MienError):
@@ -93,7 +93,7 @@ class Ledger:
         self.damage = ""
         self.refusal = ""
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            durable.make_folder(folder, mode=0o700)
             self._lock = os.open(folder / ".ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerError(
@@ -120,8 +120,8 @@ class Ledger:
 
     @property
     def left(self) -> int:
-        """Millionths of ε that may be spent now; 0 while the file is damaged."""
-        return 0 if self.damage else self._filled().left
+        """Millionths of ε that may be spent now."""
+        return self._filled().left
 
     @property
     def spent(self) -> int:
@@ -131,9 +131,7 @@ class Ledger:
     def charge(self) -> bool:
         """Pay for one window; when this returns True, that is on disk. Otherwise ``refusal`` says why, and what to do."""
         cost, page = self._budget.window, self._filled()
-        if self.damage:
-            self.refusal = self.damage
-        elif page.left < cost:
+        if page.left < cost:
             self.refusal = (
                 f"the privacy budget is spent: ε {page.left / MICRO:g} is left and a window costs {cost / MICRO:g}; running time "
                 f"earns {self._budget.earned(3_600_000) / MICRO:.3g} an hour, so it comes back by itself (a first start and each "
@@ -150,13 +148,12 @@ class Ledger:
         return not self.refusal
 
     def _begin(self) -> None:
-        content = _read(self.file)
-        if content is not None:
-            page = _parse(content)
-            if page is None:
-                self.damage = _damage(self.file)
-                return
+        content = durable.read(self.file, MAX_BYTES)
+        page = None if content is None else _parse(content)
+        if page is not None:
             self._page = page
+        elif content is not None:
+            self.damage = _damage(self.file, f"it was moved to {durable.set_aside(self.file)} and")
         self._write(self._filled())
 
     def _now(self) -> int:
@@ -184,25 +181,22 @@ def look(folder: Path) -> str:
     """
     file = folder / NAME
     try:
-        content = _read(file)
+        content = durable.read(file, MAX_BYTES)
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read ({error.strerror}); check the disk and its owner") from error
     if content is None:
         return f"{file}: not there yet; the budget begins empty"
     page = _parse(content)
     if page is None:
-        raise LedgerError(_damage(file))
+        raise LedgerError(_damage(file, "the next start sets it aside, and"))
     return f"{file}: ε {page.left / MICRO:g} was left when it was last written, {page.spent / MICRO:g} spent since it began"
 
 
-def _damage(file: Path) -> str:
-    return f"{file}: the ε ledger is damaged or was changed, so nothing is published; {HOW_TO_RECOVER}"
-
-
-def _read(file: Path) -> bytes | None:
-    """What the file holds, nothing where it cannot be a ledger; ``None`` when there is no file."""
-    content = durable.read_regular(file, MAX_BYTES)
-    return b"" if content is None and os.path.lexists(file) else content
+def _damage(file: Path, done: str) -> str:
+    return (
+        f"{file}: the ε ledger is damaged or was changed; {done} the budget begins empty: nothing is published until it has "
+        "filled. Find out who or what changed it"
+    )
 
 
 def _parse(content: bytes) -> Page | None:

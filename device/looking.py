@@ -2,6 +2,9 @@
 
 While paused, and in ``opt-in`` by button while nobody consents, the camera is closed and the lamp is off. Pauses are told in the
 reports; that nobody consents is not, since it is about a person: such time counts as watched, with nobody in view.
+
+A camera that fails is opened again, at longer and longer intervals (``device/reopen.py``): meanwhile nothing is watched, and that
+is what the reports and the status say.
 """
 
 from __future__ import annotations
@@ -12,26 +15,32 @@ from typing import Final, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from device.cameras import Camera
+from device.cameras._guard import Darkness, Guard, Guarded
+from device.care import Care
 from device.clock import Clock
 from device.consent import Consent
-from device.errors import EndOfFrames
+from device.contract import Trouble
+from device.errors import CameraError, EndOfFrames
 from device.gpio import Controls
+from device.notify import NOBODY, Notify
 from device.orders import Orders
+from device.reopen import Reopening
 from device.settings import Settings
 from device.types import Observation
 
 RECORDINGS: Final = ("replay", "composite")  # closing one would begin it anew, so they stay open
 INBOX_EVERY: Final = 0.5  # seconds between two looks into the inbox
 NAP: Final = 0.1  # seconds between two looks at the buttons while no frames are read
+NOT_WATCHING: Final = "not watching: the camera does not work"
 
 
 class Eye:
     """The camera with its lamp: on from before the first picture can be taken until none can be taken any more.
 
     Args:
-        open_camera: Opens the camera; again after each pause.
+        open_camera: Opens the camera; again after each pause, and after each failure.
         controls: Has the lamp.
-        keep: Do not close the camera in between: for recordings.
+        keep: Do not close the camera in between, and take what it shows as it is: for recordings.
     """
 
     def __init__(self, open_camera: Callable[[], Camera], controls: Controls, *, keep: bool) -> None:
@@ -39,17 +48,40 @@ class Eye:
         self._controls = controls
         self._keep = keep
         self._camera: Camera | None = None
+        self._guard = Guard()
+        self._reopening = Reopening()
 
     def open(self) -> Camera:
         """The camera, open, with the lamp on. Raises CameraError as opening does; the lamp is then off."""
         self._controls.lamp(True)
         if self._camera is None:
             try:
-                self._camera = self._open()
+                opened = self._open()
             except BaseException:
                 self._controls.lamp(False)
                 raise
+            self._camera = opened if self._keep else Guarded(opened, self._guard)
         return self._camera
+
+    def due(self, now: float) -> bool:
+        """Whether a picture may be asked for: not while a camera that has failed is left alone."""
+        return self._reopening.due(now)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the camera has failed, and has not delivered since."""
+        return self._reopening.failing
+
+    def works(self, now: float) -> None:
+        """It has delivered."""
+        self._reopening.works(now)
+
+    def failed(self, now: float) -> bool:
+        """It has not: it is closed; returns whether it is worth another try. A recording never is: it would begin anew."""
+        if self._keep:
+            return False
+        self.rest()
+        return not self._reopening.failed(now)
 
     def rest(self) -> None:
         """Stop reading frames."""
@@ -70,6 +102,7 @@ class Listener(Protocol):
     def see(self, seen: Observation) -> None: ...
     def rest(self, now: float) -> None: ...
     def idle(self, now: float) -> None: ...
+    def blind(self, now: float, why: Trouble) -> None: ...
 
 
 def look(
@@ -84,21 +117,39 @@ def look(
     clock: Clock,
     log: FilteringBoundLogger,
     stopping: Callable[[], bool],
+    care: Care,
+    trying: Callable[[], bool] = lambda: False,
+    systemd: Notify = NOBODY,
 ) -> None:
     """Read frames until told to stop or until a recording ends.
 
+    Args:
+        eye: The camera.
+        controls: Buttons and lamp.
+        settings, consent, orders: What is wanted of it.
+        observe: One frame → what was in it.
+        listener: Hears of everything.
+        clock, log: Of this process.
+        stopping: Whether to stop.
+        care: Says how fast to go.
+        trying: Whether something else than the camera may be to blame if it fails now: then it is not waited for.
+        systemd: Hears each time round that this goes on. A camera or a model that hangs keeps it from going round.
+
     Raises:
-        CameraError, ModelError: As ``observe`` does.
+        CameraError: The camera does not come back, or was a recording.
+        ModelError: As ``observe`` does.
     """
     wanted = settings.consent
     by_button = wanted.mode == "opt-in" and wanted.input == "button"
-    next_look, was_paused = float("-inf"), False
+    next_look, next_frame, was_paused, told = float("-inf"), float("-inf"), False, False
     while not stopping():
         now = clock.now()
+        care.look(now)
         if controls.pause_pressed():
             orders.pressed(consent, wanted.pause_seconds)
         if now >= next_look:
             next_look = now + INBOX_EVERY
+            orders.camera_works = not eye.failing
             orders.look(consent)
         if by_button and controls.consenting():
             consent.give(now)
@@ -114,8 +165,37 @@ def look(
             eye.rest()
             listener.idle(now)
             controls.wait(1 / settings.camera.fps)
+        elif not eye.due(now):
+            listener.blind(now, "camera")
+            controls.wait(NAP)
+        elif now < next_frame:
+            controls.wait(min(NAP, next_frame - now))
         else:
+            was_failing = eye.failing
             try:
-                listener.see(observe(eye.open()))
+                seen = observe(eye.open())
             except EndOfFrames:
                 return
+            except Darkness:
+                eye.works(clock.now())
+                listener.blind(clock.now(), "dark")
+            except CameraError as error:
+                if trying() or not eye.failed(clock.now()):
+                    raise
+                (log.info if was_failing else log.warning)(
+                    f"{error}. Nothing is watched until the camera works; it is tried again and again"
+                )
+                systemd.status(NOT_WATCHING)
+                listener.blind(clock.now(), "camera")
+            else:
+                eye.works(clock.now())
+                care.frame()
+                next_frame = clock.now() + care.wait(seen.taken_at, clock.now())
+                listener.see(seen)
+            if was_failing and not eye.failing:
+                log.info("the camera works again")
+                systemd.status("watching")
+        if not told:
+            systemd.ready("watching" if not eye.failing else NOT_WATCHING)
+            told = True
+        systemd.alive()

@@ -29,6 +29,7 @@ LOOK_EVERY: Final = 1.0  # seconds between two looks for the watching process's 
 FIRST_WAIT: Final = 2.0  # seconds before a download that was cut goes on; doubles each time
 LONGEST_WAIT: Final = 60.0
 PASSING: Final[frozenset[Reason]] = frozenset({"unreachable", "older"})  # may pass by themselves within the job's time
+DOUBTS: Final = 6  # signatures that do not hold, in a row: while a new root is put in place old and new lie side by side
 MAX_BYTES: Final = 16 * 1024
 
 
@@ -85,8 +86,9 @@ class ModelHandler(Handler):
         self._give_up = float("inf")
         self._wait = FIRST_WAIT
         self._complaint = ""
+        self._doubts = 0
         try:
-            content = durable.read_regular(self._settings.send_folder / "model.json", MAX_BYTES)
+            content = durable.read(self._settings.send_folder / "model.json", MAX_BYTES)
             self._memory = Memory() if content is None else Memory.model_validate_json(content)
         except (OSError, ValidationError):
             self._memory = Memory()  # the broker has the job, and gives it again
@@ -109,6 +111,7 @@ class ModelHandler(Handler):
         else:
             self._log.info("rollout", job=job.job, target=job.target, state="queued")
             self._stop_work()
+            self._doubts = 0
             self._keep(Memory(job=job, state="queued"))
             self._start, self._give_up = now + self._dice() * job.spread_seconds, float("inf")
 
@@ -153,19 +156,22 @@ class ModelHandler(Handler):
 
     def _download(self, job: ModelJob, stopping: Callable[[], bool]) -> None:
         """In the thread."""
+        from device import endorsed
         from device.download import download  # with 11 MB of python-tuf, which a device needs on the days of a rollout
 
         try:
-            root = self._settings.models.root_file.read_bytes()
             tls = ssl.create_default_context()
             if self._settings.broker.ca_file is not None:
                 tls.load_verify_locations(self._settings.broker.ca_file)
         except OSError as error:
             raise RolloutError("no_root", f"{error.filename or 'ca_file'}: cannot be read ({error.strerror})") from None
-        download(job, root, self._staging, tls, stopping)
+        download(job, partial(endorsed.for_sending, self._settings), self._staging, tls, stopping)
 
     def _failed(self, job: ModelJob, error: RolloutError, now: float) -> None:
-        passing = error.reason in PASSING or (error.reason == "expired" and not self._context.clock.synced())
+        self._doubts = self._doubts + 1 if error.reason == "signature" else 0
+        passing = (
+            error.reason in PASSING or 0 < self._doubts < DOUBTS or (error.reason == "expired" and not self._context.clock.synced())
+        )
         if str(error) != self._complaint:
             self._complaint = str(error)
             (self._log.warning if passing else self._log.error)(f"rollout {job.job}: {error}")

@@ -13,6 +13,8 @@ after it, the new one or the one before.
 from __future__ import annotations
 
 import hashlib
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -51,7 +53,7 @@ def read_progress(folder: Path) -> Progress:
     """
     path = folder / NAME
     try:
-        content = durable.read_regular(path, MAX_BYTES)
+        content = durable.read(path, MAX_BYTES)
         return Progress() if content is None else Progress.model_validate_json(content)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); let the watching user read it") from None
@@ -60,15 +62,19 @@ def read_progress(folder: Path) -> Progress:
 
 
 def in_force(manifest: Manifest, settings: Settings) -> Manifest:
-    """The packaged models, with those in their place that came by a rollout. Raises ModelError as ``read_progress`` does."""
-    progress, folder = read_progress(settings.state_folder), settings.state_folder / "models"
+    """The packaged models, with those in their place that came by a rollout, as far as it can be read which these are."""
+    folder = settings.state_folder / "models"
+    try:
+        progress = read_progress(settings.state_folder)
+    except ModelError:  # Models and mien doctor say so
+        progress = Progress()
     came = {str(name): entry for name, entry in progress.installed.items()}
     return replace(manifest, entries={**manifest.entries, **came}, installed=dict.fromkeys(came, folder), damaged=progress.damaged)
 
 
 def may_change(settings: Settings) -> bool:
     """Whether models may come by a rollout here, or have come so."""
-    return settings.models.root_file.exists() or (settings.state_folder / NAME).exists()
+    return settings.broker.rollouts or settings.models.root_file.exists() or os.path.lexists(settings.state_folder / NAME)
 
 
 class Models:
@@ -84,6 +90,7 @@ class Models:
         self._settings, self._clock, self._log = settings, clock, log
         self._state, self._folder = settings.state_folder, settings.state_folder / "models"
         self._slot: bytes | None = None
+        self._complaint = ""
         self._in_trial = False  # it runs, and the attempt at it has been counted
         self._meter = Meter()  # what had been counted when the run began
         self._running: dict[ModelName, Entry] = {}  # what it was to run with
@@ -132,6 +139,10 @@ class Models:
                 self._go(event)
         return self._progress.installed != self._running
 
+    def trying(self) -> bool:
+        """No: a camera that does not work says nothing about a model."""
+        return False
+
     def works(self) -> None:
         """Nothing follows: that a model works takes a trial to tell."""
 
@@ -143,8 +154,7 @@ class Models:
             self.close()
             return False
         self._log.error(f"the model in its trial has failed: {error}")
-        self._go(Ended("error"))
-        return True
+        return self._go(Ended("error"))
 
     def close(self) -> None:
         """The process ends as it should, which is no failure of the model."""
@@ -165,6 +175,8 @@ class Models:
         elif self._go(Staged(job)):
             self._heard = self._due = self._clock.now()
             self._in_trial = False
+        elif self._complaint:
+            self._slot = None  # again, once there is room
 
     def _judge(self, job: ModelJob, *, over: bool) -> rollout.Event | None:
         now = self._meter_of_trial()
@@ -181,14 +193,13 @@ class Models:
     def _verify(self) -> None:
         job = self._progress.job
         assert job is not None
-        self._go(Begun())
-        if self._progress.state != "verifying":
+        self._due = self._clock.now() + AGAIN  # where it cannot be stored how far this is
+        if not self._go(Begun()) or self._progress.state != "verifying":
             return
         try:
             self._go(self._verified(job))
         except RolloutError as error:
             if error.reason == "expired" and not self._clock.synced():  # who knows what time it is
-                self._due = self._clock.now() + AGAIN
                 self._go(Survived("expired"))
                 return
             self._log.error(f"rollout {job.job}: {error}")
@@ -196,11 +207,11 @@ class Models:
 
     def _verified(self, job: ModelJob) -> Verified:
         """Signatures, hash, shapes, test vectors. Raises RolloutError."""
-        from device import trust  # 11 MB of python-tuf, which a device needs on the days of a rollout
+        from device import endorsed, trust  # 11 MB of python-tuf, which a device needs on the days of a rollout
 
         staging = self._settings.inbox_folder / inbox.STAGING
         try:
-            root = self._settings.models.root_file.read_bytes()
+            root = endorsed.for_watching(self._settings, staging / "metadata")
             found = trust.find(job, root, self._state / "tuf", trust.staged_metadata(staging / "metadata"))
             release = found.release
             if release.model == "emotion" and "emotion" not in self._settings.policy.decided.may:
@@ -228,31 +239,40 @@ class Models:
         return signed.check(content)
 
     def _go(self, event: rollout.Event) -> bool:
-        """Store what follows from an event before anything else; returns whether anything does."""
+        """Store what follows from an event before anything else; what cannot be stored does not follow.
+
+        Returns:
+            Whether anything does.
+        """
         after = step(self._progress, event)
-        if after == self._progress:
+        if after == self._progress or not self._keep(after):
             return False
         before, self._progress = self._progress, after
-        self._keep(after)
         if (before.state, before.job) != (after.state, after.job) and after.job is not None:
             self._log.info("rollout", job=after.job.job, target=after.job.target, state=after.state, reason=after.reason)
         self._tell()
         return True
 
-    def _keep(self, progress: Progress) -> None:
-        """Store how far this is, then remove the files that nobody needs any more.
-
-        Raises:
-            ModelError: It cannot be stored; then nothing may go on as if it were.
-        """
+    def _keep(self, progress: Progress) -> bool:
+        """Store how far this is, then remove the files that nobody needs any more; returns False, said once, where it cannot be."""
+        path = self._state / NAME
         try:
-            durable.write(self._state / NAME, progress.model_dump_json().encode())
+            durable.write(path, progress.model_dump_json().encode())
         except OSError as error:
-            raise ModelError(f"{self._state / NAME}: cannot be written ({error.strerror}); make room, or check the disk") from None
+            self._complain(f"{path}: cannot be written ({error.strerror}), so the rollout waits; make room, or check the disk")
+            return False
+        self._complaint = ""
         if progress.state != "verifying" and self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if path.name not in progress.files:
-                    path.unlink(missing_ok=True)
+            for old in self._folder.iterdir():
+                if old.name not in progress.files:
+                    with suppress(OSError):
+                        durable.remove(old)
+        return True
+
+    def _complain(self, words: str) -> None:
+        if words != self._complaint:
+            self._log.error(words)
+        self._complaint = words
 
     def _tell(self) -> None:
         """Leave word for the sending process, which may be lost and is said again at each start."""

@@ -78,6 +78,9 @@ class Orders:
         log: Of this process.
         reread: Reads the settings file again, for a restart.
         doctor: Begins a check of this device; ``None``: it cannot be asked for.
+
+    Attributes:
+        camera_works: For a doctor, who cannot look: this process has the camera.
     """
 
     def __init__(
@@ -102,7 +105,9 @@ class Orders:
             if rest is not None and rest.boot != clock.boot:
                 rest.boot, rest.until = clock.boot, clock.now() + rest.seconds
         self._untold = set(self._memory.known)
+        self._saved = True
         self._trouble = ""
+        self.camera_works = True
 
     # Pauses
 
@@ -127,6 +132,8 @@ class Orders:
 
     def look(self, consent: Consent) -> None:
         """Do what has come."""
+        if not self._saved:
+            self._save()
         found, complaints = inbox.commands(self._settings.inbox_folder)
         for complaint in complaints:
             self._log.warning(complaint)
@@ -169,7 +176,7 @@ class Orders:
     def _examined(self, name: str, found: dict[Check, Finding] | Reason, *, paused: bool) -> None:
         self._checkup = None
         if isinstance(found, dict):
-            camera: dict[Check, Finding] = {} if paused else {"camera": "ok"}  # else this process would have ended
+            camera: dict[Check, Finding] = {} if paused else {"camera": "ok" if self.camera_works else "wrong"}
             self._note(name, "doctor", "succeeded", findings=camera | found)
         else:
             self._note(name, "doctor", "failed", found)
@@ -194,13 +201,17 @@ class Orders:
         del now
         return any(done.result.state == "accepted" for done in self._memory.known.values())
 
+    def trying(self) -> bool:
+        """Whether the settings file was read again, and says something else."""
+        return self._old is not None and self._old != self._settings
+
     def works(self) -> None:
         """The new run reads frames."""
         self._finish("succeeded")
 
     def failed(self, error: MienError) -> bool:
         """The new run does not work: back to the settings from before, where they are others."""
-        if self._old is None or self._old == self._settings:
+        if self._old is None or not self.trying():
             return False
         self._log.error(f"{error}. The settings from before are in force again")
         self._settings = self._old
@@ -232,8 +243,12 @@ class Orders:
         self._untold.add(name)
 
     def _save(self) -> None:
-        if not remember.save(self._memory, self._path, self._log.error):
-            self._log.warning("what was commanded holds, and is forgotten if this process ends")
+        before, self._saved = (
+            self._saved,
+            remember.save(self._memory, self._path, self._log.error if self._saved else self._log.debug),
+        )
+        if before and not self._saved:
+            self._log.warning("what was commanded holds, and is forgotten if this process ends before it can be written")
 
     def _tidy(self) -> None:
         """Say what was not said, forget what is over."""

@@ -44,6 +44,11 @@ def say_that_it_was_paused(draft: Draft, _: Terms, __: Means) -> Draft:
     return replace(draft, withheld="paused") if draft.paused else draft
 
 
+def say_that_nothing_was_seen(draft: Draft, _: Terms, __: Means) -> Draft:
+    """A zero would look like an empty place; and there is nothing to pay for."""
+    return replace(draft, withheld="unwatched") if draft.unwatched else draft
+
+
 def charge_the_ledger(draft: Draft, terms: Terms, means: Means) -> Draft:
     """Without budget, say nothing; what is paid for is paid whatever the later rules decide."""
     if terms.noise == "off" or means.charge():
@@ -116,6 +121,7 @@ Rule = Callable[[Draft, Terms, Means], Draft]
 RULES: Final[tuple[Rule, ...]] = (
     obey_the_policy,
     say_that_it_was_paused,
+    say_that_nothing_was_seen,
     charge_the_ledger,
     add_noise,
     merge_with_those_that_wait,
@@ -135,13 +141,14 @@ def apply(
     *,
     opted_out: int = 0,
     paused: bool = False,
+    unwatched: bool = False,
 ) -> Draft:
     """Send counts through the rules.
 
     Raises:
         PrivacyError: A rule failed; the message says which, and nothing of what it saw.
     """
-    draft = Draft(dict(counts), sum(counts.values()), opted_out, paused)
+    draft = Draft(dict(counts), sum(counts.values()), opted_out, paused, unwatched)
     for rule in rules:
         if draft.withheld is None and not draft.held:
             try:
@@ -196,13 +203,20 @@ class Gate:
         waiting, self._waiting = self._waiting, None
         try:
             means = replace(self._means, waiting=waiting[0] if waiting else None, last=circumstances.last)
-            draft = apply(window.counts, self._terms, means, opted_out=window.opted_out, paused=window.paused)
+            draft = apply(
+                window.counts,
+                self._terms,
+                means,
+                opted_out=window.opted_out,
+                paused=window.paused,
+                unwatched=window.unwatched,
+            )
         finally:
             window.erase()
         reports: list[Report] = []
         if waiting is not None:
             held, stretch, first = waiting
-            if draft.withheld in ("budget", "policy", "paused"):
+            if draft.withheld in ("budget", "policy", "paused", "unwatched"):
                 reports.append(self._report(replace(held, withheld="k"), stretch, replace(first, seq=circumstances.seq)))
                 circumstances = replace(circumstances, seq=circumstances.seq + 1)
             else:

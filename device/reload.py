@@ -26,6 +26,10 @@ class Change(Protocol):
         """Asked once a second: should this run end with its window?"""
         ...
 
+    def trying(self) -> bool:
+        """Whether this run tries something that may be to blame if it never works: then it does not wait for a camera."""
+        ...
+
     def works(self) -> None:
         """Said once: this run has read a frame, or would if anybody consented."""
         ...
@@ -52,6 +56,11 @@ class Run:
         self._works = False
         self.wanted = False
         self.over = False
+
+    @property
+    def trying(self) -> bool:
+        """Whether it tries something, and has not worked yet."""
+        return not self._works and any(change.trying() for change in self._changes)
 
     def tick(self, now: float, *, saw: bool) -> None:
         """Time has passed; ``saw``: a frame was read, or nobody consents to that, not only rest kept in a pause."""

@@ -7,6 +7,7 @@ one boot; what was remembered before the machine started is remembered for as lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -52,12 +53,14 @@ M = TypeVar("M", bound=Memory)
 
 
 def load(kind: type[M], path: Path, complain: Callable[[str], object]) -> M:
-    """What is remembered; nothing where there is no file, or none that can be read."""
+    """What is remembered; nothing where there is no file, or none that can be read: that one is set aside."""
     try:
-        content = durable.read_regular(path, MAX_BYTES)
+        content = durable.read(path, MAX_BYTES)
         return kind() if content is None else kind.model_validate_json(content)
     except (OSError, ValidationError) as error:
         why = error.strerror if isinstance(error, OSError) else "not what was written there"
+        with suppress(OSError):
+            durable.set_aside(path)
         complain(f"{path}: cannot be read ({why}); which commands there were before is forgotten")
         return kind()
 

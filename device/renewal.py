@@ -21,7 +21,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from device import identity
+from device import durable, identity
 from device.contract import dump, topic
 from device.contract_enroll import Accepted, ConfirmRequest, Rejected, RenewRequest, enroll_topic
 from device.contract_read import read
@@ -176,7 +176,9 @@ class RenewalHandler(Handler):
                     self._replaced = True
                 case Finish():
                     self.close()
-                    for path in (self._stored, self._next_key, self._next):
+                    self._stored.unlink(missing_ok=True)
+                    durable.sync_folder(self._stored.parent)  # it must not come back without the others in a power cut
+                    for path in (self._next_key, self._next):
                         path.unlink(missing_ok=True)
                     self._dialogue = None
                     self._log.info("renewed", certificate=str(self._files[0]))

@@ -7,7 +7,6 @@ per subject (``device/downward.py``).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from device import health, notice
+from device.backlog import Backlog
 from device.clock import Clock
 from device.contract import Ack, SpoolState, Status, dump, topic
 from device.contract_read import read
@@ -26,9 +26,12 @@ from device.spool import Spool, seq_of
 from device.twin_keeper import in_force
 from device.version import VERSION
 
-UNCONFIRMED: Final = 10  # reports on their way at once
+UNCONFIRMED: Final = 20  # reports on their way at once; as many as Mosquitto takes at once
+ANSWERS: Final = 100  # other messages on their way, beyond which no handler is asked for more
 STATUS_EVERY: Final = 60.0  # seconds between two statuses, whatever happens
+STATUS_LASTS: Final = 180  # seconds that a broker keeps an "online": of a device that died with its broker, none is left
 RESEND_AFTER: Final = 60.0  # seconds without progress of the collector's acknowledgements
+TOO_LARGE_WAIT: Final = 600.0  # seconds before a report that is too large is tried again: some brokers end the connection for it
 REFUSED_WAIT: Final = 30.0  # seconds before a refused report is tried again
 
 
@@ -55,8 +58,11 @@ class Sender:
         self._handlers = handlers
         self._on_the_way: dict[int, Path | None] = {}  # token → file; None for anything else
         self._handed_out: dict[int, tuple[Handler, Message]] = {}  # token → a handler's message, one of those above
-        self._backlog: deque[Path] = deque()  # what waited when the spool was last looked at; again when all of it is on its way
+        self._backlog = Backlog(spool)
         self._unreadable: set[Path] = set()
+        self._too_large: dict[Path, str] = {}  # reports that the broker would not take however often it is asked, and why
+        self._too_large_until = 0.0
+        self._connections = self._taken_over = 0
         self._connected = False
         self._reason = ""
         self._refusal = ""
@@ -73,18 +79,25 @@ class Sender:
 
     @property
     def idle(self) -> bool:
-        """Nothing that can be read waits, and nothing is on its way."""
-        return not self._on_the_way and not self._backlog and self._unreadable.issuperset(self._spool.waiting())
+        """Nothing that can be sent waits, and nothing is on its way."""
+        stays = self._unreadable.union(self._too_large)
+        return not self._on_the_way and not self._backlog and stays.issuperset(self._spool.waiting())
 
     def flush(self) -> None:
         """Send all that waits now, whatever it waits for: a broker that refused, a collector that has not acknowledged."""
         self._hold_until = self._resend_due = self._status_due = 0.0
         self._refusal = ""
         self._unreadable.clear()
+        self._too_large.clear()
 
     def flushed(self) -> bool | str:
         """Whether nothing waits any more, or why it cannot be sent."""
-        return self._refusal or self.idle  # a flush begins with a status, so this is not idle before its first pump is over
+        return self.refusal or self.idle  # a flush begins with a status, so this is not idle before its first pump is over
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connected
 
     @property
     def reason(self) -> str:
@@ -93,8 +106,11 @@ class Sender:
 
     @property
     def refusal(self) -> str:
-        """Why the broker refused the last report that it answered to, and what to do; empty when it took it."""
-        return self._refusal
+        """Why the broker refused the last report that it answered to, and what to do; empty when it took it.
+
+        Once nothing else waits: why it does not take what is left.
+        """
+        return self._refusal or (next(iter(self._too_large.values())) if self._too_large and self.idle else "")
 
     def handle(self, event: Event) -> None:
         """React to what happened."""
@@ -102,16 +118,18 @@ class Sender:
             case Connected():
                 self._log.info("connected", broker=self._settings.broker.url)
                 self._connected, self._reason = True, ""
+                self._connections += 1
                 self._unreadable.clear()
                 self._hold_until = self._status_due = 0.0
                 self._notice_due = True
                 self._resend_due = self._clock.now() + RESEND_AFTER
                 for handler in self._handlers:
                     handler.connected()
-            case Disconnected(reason, retry_in):
+            case Disconnected(reason, retry_in, taken_over):
                 tell = self._log.warning if reason != self._reason else self._log.debug
                 tell(f"not connected: {reason}", retry_in=round(retry_in, 1))
                 self._connected, self._reason = False, reason
+                self._taken_over += taken_over
                 self._on_the_way.clear()
                 self._handed_out.clear()
                 self._backlog.clear()
@@ -119,9 +137,9 @@ class Sender:
                 if (handed := self._handed_out.pop(token, None)) is not None:
                     handed[0].delivered(handed[1])
                 self._took(self._on_the_way.pop(token))
-            case Refused(token, reason) if token in self._on_the_way:
+            case Refused(token, reason, alone) if token in self._on_the_way:
                 self._handed_out.pop(token, None)
-                self._refused(self._on_the_way.pop(token), reason)
+                self._refused(self._on_the_way.pop(token), reason, alone=alone)
             case NotListening(name, reason):
                 self._log.error(f"{name}: the broker does not let this device listen ({reason}); check its access list")
             case Received() if event.topic.startswith(own := topic(self._settings.device, "")):
@@ -135,30 +153,35 @@ class Sender:
         if now >= self._status_due:
             self._on_the_way[self._publisher.publish(self.status("online"))] = None
             self._status_due = now + STATUS_EVERY
+            self._unreadable.clear()  # the disk may be well again
         if self._notice_due:
             self._notice_due = False
             if made := notice.message(in_force(self._settings)):
                 said = Message(topic(self._settings.device, "up/notice"), dump(made), retain=True)
                 self._on_the_way[self._publisher.publish(said)] = None
-        for handler in self._handlers:
+        for handler in self._handlers if len(self._handed_out) < ANSWERS else ():
             for message in handler.due(now):
                 token = self._publisher.publish(message)
                 self._on_the_way[token], self._handed_out[token] = None, (handler, message)
+        if self._too_large and now >= self._too_large_until:
+            self._too_large.clear()
         if now < self._hold_until:
             return
-        if not self._backlog:
-            self._backlog.extend(self._spool.waiting())
-        room = UNCONFIRMED - len(self._on_the_way)
+        self._backlog.look(now)
+        room = UNCONFIRMED - self._reports_on_the_way()
         if self._settings.broker.acknowledge == "collector" and now >= self._resend_due and room > 0:
             again = [path for path in self._spool.unacknowledged() if seq_of(path) > self._acknowledged][:room]
             self._resent_to = seq_of(again[-1]) if again else 0
             self._resend_due = now + RESEND_AFTER
-            self._backlog.extendleft(reversed(again))
-        not_now = self._unreadable.union(path for path in self._on_the_way.values() if path)
-        while self._backlog and len(self._on_the_way) < UNCONFIRMED:
-            path = self._backlog.popleft()
+            self._backlog.again(again)
+        not_now = self._unreadable.union(self._too_large, (path for path in self._on_the_way.values() if path))
+        while self._backlog and self._reports_on_the_way() < UNCONFIRMED:
+            path = self._backlog.next()
             if path not in not_now:
                 self._publish(path)
+
+    def _reports_on_the_way(self) -> int:
+        return sum(path is not None for path in self._on_the_way.values())
 
     def status(self, state: str) -> Message:
         """The retained status of this device."""
@@ -173,10 +196,14 @@ class Sender:
                 "models": watching.models,
                 "health": watching.health,
                 "trouble": watching.trouble,
+                "machine": watching.machine,
+                "connections": self._connections,
+                "taken_over": self._taken_over,
                 "spool": SpoolState(waiting=len(names), dropped=self._dropped, set_aside=self._spool.set_aside()),
             }
         )
-        return Message(topic(self._settings.device, "up/status"), dump(status), retain=True)
+        lasts = STATUS_LASTS if state == "online" else None
+        return Message(topic(self._settings.device, "up/status"), dump(status), retain=True, expiry=lasts)
 
     def _publish(self, path: Path) -> None:
         try:
@@ -222,11 +249,17 @@ class Sender:
         elif seq <= self._acknowledged:
             self._spool.acknowledge(self._acknowledged)
 
-    def _refused(self, path: Path | None, reason: str) -> None:
+    def _refused(self, path: Path | None, reason: str, *, alone: bool) -> None:
         if path is None:
             if reason != self._status_refusal:
                 self._log.error(f"the broker refuses the status or the notice: {reason}")
             self._status_refusal = reason
+            return
+        if alone:
+            if reason not in self._too_large.values():
+                self._log.error(f"{reason}. This report stays in the spool, others go on", seq=seq_of(path))
+            self._too_large[path] = reason
+            self._too_large_until = self._clock.now() + TOO_LARGE_WAIT
             return
         if reason != self._refusal:
             self._refusal = reason

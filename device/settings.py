@@ -24,6 +24,7 @@ from device.contract import DeviceName, Noise
 from device.epsilon import Number, a_day, a_window, exact
 from device.errors import SettingsError, WordsError
 from device.noise import Budget, micro
+from device.settings_care import CameraSettings, CareSettings
 from device.settings_policy import ConsentSettings, NoticeSettings, Part, PolicySettings
 
 if sys.version_info >= (3, 11):
@@ -45,14 +46,6 @@ def _absolute(path: Path) -> Path:
 
 File = Annotated[Path, Field(strict=False)]  # TOML has no paths, only strings
 Folder = Annotated[File, AfterValidator(_absolute)]
-
-
-def _camera(source: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(:.+)?", source, re.DOTALL):
-        raise ValueError("expected a camera's name, or name:address, such as picamera2, v4l2:/dev/video0 or replay:clip.mkv")
-    if source.partition(":")[0] not in (known := plug.names("device.cameras")):
-        raise ValueError(f"expected a camera that there is: choose one of {', '.join(known)}")
-    return source
 
 
 def _publisher(name: str) -> str:
@@ -85,16 +78,6 @@ def _broker(url: str) -> str:
     return url
 
 
-class CameraSettings(Part):
-    source: Annotated[str, AfterValidator(_camera)] = "picamera2"
-    width: int = Field(640, ge=64, le=4096)
-    height: int = Field(480, ge=64, le=4096)
-    fps: float = Field(5.0, ge=0.5, le=30)
-    timeout_seconds: float = Field(5.0, ge=0.5, le=60)
-    fast: bool = False
-    seed: int = Field(0, ge=0, lt=2**32)
-
-
 class ModelSettings(Part):
     folder: Folder | None = None
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
@@ -121,6 +104,7 @@ class BrokerSettings(Part):
     acknowledge: Literal["broker", "collector"] = "broker"
     commands: bool = False
     twin: bool = False
+    rollouts: bool = False
     keepalive_seconds: int = Field(30, ge=5, le=3600)
     longest_wait_seconds: float = Field(60.0, ge=1, le=3600)
 
@@ -165,7 +149,9 @@ class Settings(Part):
     state_folder: Folder = Path("/var/lib/mien/state")
     inbox_folder: Folder = Path("/var/lib/mien/inbox")
     send_folder: Folder = Path("/var/lib/mien/send")
+    metrics_socket: Folder | None = None
     camera: CameraSettings = CameraSettings()
+    care: CareSettings = CareSettings()
     models: ModelSettings = ModelSettings()
     spool: SpoolSettings = SpoolSettings()
     broker: BrokerSettings = BrokerSettings()

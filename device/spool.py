@@ -6,8 +6,9 @@
 
 One small file per report, named by its sequence number; written to ``tmp/``, fsynced, renamed, and the folder fsynced, so a
 report is there whole or not at all, also after a power cut. The files are the only state: the next sequence number is one
-more than the highest there is, which is why the newest delivered report is never deleted. ``new`` is listed before ``sent``,
-and files only move from the one to the other, so a listing never misses one that is on its way.
+more than the highest there is, which is why the newest delivered report is never deleted, and why ``send`` syncs the folder before
+it reads a new one: else a report could be published that a power cut takes away, and its number be given again. ``new`` is listed
+before ``sent``, and files only move from the one to the other, so a listing never misses one that is on its way.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,10 +64,17 @@ class Spool:
     def __init__(self, folder: Path, side: Side, limits: Limits | None = None) -> None:
         self.folder = folder
         self._limits = limits or Limits()
+        self._files, self._bytes = (
+            self._limits.files,
+            self._limits.bytes,
+        )  # watch: at most so much is held; counted when that is full
+        self._durable = 0  # send: the newest report whose name is known to be durable
         try:
             for name in FOLDERS:
-                (folder / name).mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / f".{side}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)
+                if os.path.lexists(folder / name) and not (folder / name).is_dir():
+                    durable.set_aside(folder / name)
+                durable.make_folder(folder / name)
+            self._lock = _open_lock(folder / f".{side}.lock")
         except OSError as error:
             raise SpoolError(
                 f"{folder}: cannot be used as a spool ({error.strerror}); make the folder writable for this user"
@@ -97,7 +104,7 @@ class Spool:
 
     def _begin(self) -> None:
         for left in (self.folder / "tmp").iterdir():
-            _remove(left)
+            durable.remove(left)
         found = [path for name in ("new", "sent", "bad") for path in (self.folder / name).iterdir()]  # the way that files move
         self._next = 1 + max((seq_of(path) for path in found), default=0)
 
@@ -127,18 +134,22 @@ class Spool:
                 f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then"
             ) from error
         self._next = envelope.seq + 1
-        return self._make_room(newest=final)
+        self._files, self._bytes = self._files + 1, self._bytes + len(content)
+        return 0 if self._fits() else self._make_room(newest=final)
+
+    def _fits(self) -> bool:
+        return self._files <= self._limits.files and self._bytes <= self._limits.bytes
 
     def _make_room(self, newest: Path) -> int:
         """Drop the oldest reports beyond the limits; the newest stays, and so does the newest that was sent, uncounted."""
         held = self._sizes()
         if sent := [path for path in held if path.parent.name == "sent"]:
             del held[max(sent)]
-        files, size, dropped = len(held), sum(held.values()), 0
+        self._files, self._bytes, dropped = len(held), sum(held.values()), 0
         for path in sorted(held, key=lambda path: path.name):
-            if (files <= self._limits.files and size <= self._limits.bytes) or path.name == newest.name:
+            if self._fits() or path.name == newest.name:
                 break
-            files, size = files - 1, size - held[path]
+            self._files, self._bytes = self._files - 1, self._bytes - held[path]
             with suppress(OSError):  # sent meanwhile, or not a file: left to the other side
                 path.unlink()
                 dropped += path.parent.name == "new"
@@ -146,9 +157,13 @@ class Spool:
 
     # send's side
 
-    def waiting(self) -> list[Path]:
-        """Reports not yet taken by a broker, the oldest first; and whatever else is in the folder, for ``read`` to set aside."""
-        return self._list("new")
+    def waiting(self, after: int = 0) -> list[Path]:
+        """Reports not yet taken by a broker, the oldest first; and whatever else is in the folder, for ``read`` to set aside.
+
+        Args:
+            after: Only those whose names come after the one of this report.
+        """
+        return self._list("new", f"report-{after:012d}.json" if after else "")
 
     def unacknowledged(self) -> list[Path]:
         """Reports taken by a broker and kept, the oldest first."""
@@ -164,10 +179,14 @@ class Spool:
             if not stat.S_ISREG(path.lstat().st_mode):
                 self._set_aside(path)
                 return None
+            if (seq := seq_of(path)) > self._durable and path.parent.name == "new":
+                newest = max(seq, *map(seq_of, self.waiting()))
+                durable.sync_folder(path.parent)
+                self._durable = newest
             with open(path, "rb", opener=_open_regular) as file:
                 content = file.read(MAX_FILE_BYTES + 1)
             envelope = Envelope.model_validate_json(content)
-            if len(content) <= MAX_FILE_BYTES and envelope.seq == seq_of(path):
+            if len(content) <= MAX_FILE_BYTES and envelope.seq == seq:
                 return envelope
         except FileNotFoundError:
             return None
@@ -181,7 +200,10 @@ class Spool:
     def sent(self, path: Path) -> None:
         """A broker has taken this report: keep it until it is acknowledged."""
         try:
-            os.rename(path, self.folder / "sent" / path.name)
+            target = self.folder / "sent" / path.name
+            if target.is_dir():  # which is nobody's report
+                durable.remove(target)
+            os.rename(path, target)
         except FileNotFoundError:
             pass  # dropped meanwhile: the spool was full
         except OSError as error:
@@ -192,7 +214,7 @@ class Spool:
         try:
             for path in self.unacknowledged()[:-1]:
                 if seq_of(path) <= seq:
-                    path.unlink(missing_ok=True)
+                    durable.remove(path)
         except OSError as error:
             raise SpoolError(f"{self.folder / 'sent'}: cannot delete a report ({error.strerror}); check the disk") from error
 
@@ -212,10 +234,10 @@ class Spool:
     def _set_aside(self, path: Path) -> None:
         bad = self.folder / "bad"
         try:
-            _remove(bad / path.name)
+            durable.remove(bad / path.name)
             os.rename(path, bad / path.name)
             for old in self._list("bad")[:-MAX_BAD]:
-                _remove(old)
+                durable.remove(old)
         except FileNotFoundError:
             pass  # gone meanwhile
         except OSError as error:
@@ -229,9 +251,9 @@ class Spool:
                     sizes[path] = path.lstat().st_size
         return sizes
 
-    def _list(self, name: str) -> list[Path]:
+    def _list(self, name: str, after: str = "") -> list[Path]:
         try:
-            return [self.folder / name / file for file in sorted(os.listdir(self.folder / name))]
+            return [self.folder / name / file for file in sorted(os.listdir(self.folder / name)) if file > after]
         except OSError as error:
             raise SpoolError(
                 f"{self.folder / name}: cannot be listed ({error.strerror}); check the disk and its permissions"
@@ -248,11 +270,7 @@ def _open_regular(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting on a pipe
 
 
-def _remove(path: Path) -> None:
-    """Remove whatever it is, if it is there."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        if not path.is_dir() or path.is_symlink():
-            raise
-        shutil.rmtree(path)
+def _open_lock(path: Path) -> int:
+    if path.is_dir():
+        durable.set_aside(path)
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)

@@ -47,6 +47,7 @@ class Draft:
         people: The sum of the cells, before any was suppressed.
         opted_out: People who said no, true until noise was added; in no cell, and not in ``people``.
         paused: Whether nothing was looked at, because watching was paused.
+        unwatched: Whether nothing could be seen, because no camera worked or it was dark.
         windows: How many windows this is.
         withheld: Why nothing may be said, once a rule has decided so.
         held: Whether this waits for the next window.
@@ -56,6 +57,7 @@ class Draft:
     people: int
     opted_out: int | None = 0
     paused: bool = False
+    unwatched: bool = False
     windows: int = 1
     withheld: Withheld | None = None
     held: bool = False

@@ -92,7 +92,7 @@ def find(job: ModelJob, root: bytes, cache: Path, fetch: Fetch) -> Found:
         RolloutError: With the reason, as for the fleet.
         OSError: The cache cannot be written.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(cache)
     config = UpdaterConfig(
         root_max_length=MAX_METADATA_BYTES, snapshot_max_length=MAX_METADATA_BYTES, targets_max_length=MAX_METADATA_BYTES
     )
@@ -100,7 +100,7 @@ def find(job: ModelJob, root: bytes, cache: Path, fetch: Fetch) -> Found:
         updater = Updater(str(cache), "https://repository/metadata/", fetcher=_Fetcher(fetch), config=config, bootstrap=root)
     except RepositoryError as error:
         raise RolloutError(
-            "no_root", f"models.root_file is no root of trust ({error}); install the fleet's models-root.json"
+            "no_root", f"no root of trust for models ({error}); install the fleet's models-root.json as models.root_file"
         ) from None
     try:
         updater.refresh()
@@ -195,4 +195,5 @@ def _make_durable(cache: Path) -> None:
             os.close(handle)
     for stale in cache.glob("tmp*"):  # left by a process that was killed
         stale.unlink()
-    durable.sync_folder(cache)
+    for folder in (cache / "root_history", cache):
+        durable.sync_folder(folder)

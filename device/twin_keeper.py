@@ -8,6 +8,7 @@ Nothing that is in the inbox is trusted: what a wish may do is decided here.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +76,10 @@ class TwinKeeper:
             self._tell()
         return self._staged is not None
 
+    def trying(self) -> bool:
+        """Whether a wish is to show that it works."""
+        return self._page.trying is not None
+
     def works(self) -> None:
         """The run works: so the wish that it was to try is in force; or it was to blame that the run before did not."""
         self._works = True
@@ -107,6 +112,8 @@ class TwinKeeper:
         self._page, complaint = _load(self._base.state_folder)
         if complaint:
             self._complain(complaint)
+            with suppress(OSError):
+                durable.set_aside(self._base.state_folder / NAME)
         if (trying := self._page.trying) is None:
             return
         if self._page.attempts >= ATTEMPTS:
@@ -226,7 +233,7 @@ def _load(folder: Path) -> tuple[Page, str]:
     """What was remembered, and a complaint when that is not what was written."""
     path = folder / NAME
     try:
-        content = durable.read_regular(path, MAX_BYTES)
+        content = durable.read(path, MAX_BYTES)
         return (Page.model_validate_json(content) if content is not None else Page()), ""
     except OSError as error:
         said = error.strerror

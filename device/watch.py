@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from device import plug
-from device.cameras import Camera, CameraOptions
+from device.cameras import Camera, open_camera
+from device.care import Care
 from device.choice import form_for
 from device.clock import Clock
 from device.consent import Consent
 from device.contract import ModelHashes, Trouble
-from device.errors import CameraError, ModelError, SpoolError
+from device.errors import CameraError, ModelError, SpoolError, WornError
 from device.gpio import open_controls
 from device.ledger import Ledger
 from device.looking import RECORDINGS, Eye, look
@@ -23,6 +23,7 @@ from device.model_store import in_force
 from device.nets.cards import Door
 from device.nets.emotion import EmotionNet, Unread
 from device.nets.face import DETECTORS, FaceNet
+from device.notify import NOBODY, Notify
 from device.observe import observe
 from device.orders import Orders
 from device.outbox import Outbox
@@ -89,20 +90,6 @@ def load_nets(settings: Settings) -> Nets:
     return Nets(face, emotion, point.unknown_below, trouble)
 
 
-def open_camera(settings: Settings) -> Camera:
-    """Open the camera that the settings name.
-
-    Raises:
-        SettingsError: There is no camera of that name.
-        CameraError: It cannot be opened.
-    """
-    name, _, address = settings.camera.source.partition(":")
-    wanted = settings.camera
-    options = CameraOptions(wanted.width, wanted.height, wanted.fps, wanted.timeout_seconds, wanted.fast, wanted.seed)
-    camera: Camera = plug.find("device.cameras", name).open_camera(address, options)
-    return camera
-
-
 def watch(
     settings: Settings,
     clock: Clock,
@@ -111,22 +98,31 @@ def watch(
     changes: Sequence[Change] = (),
     *,
     orders: Orders | None = None,
+    systemd: Notify = NOBODY,
+    care: Care | None = None,
 ) -> None:
     """Watch until told to stop or until a recording ends: one run after the other, as ``changes`` want them.
 
     Raises:
         SpoolError, LedgerError, ModelError, RuntimeMissingError, SettingsError: Something is missing; nothing was started.
-        CameraError: The camera is missing, or stopped; the window that had begun was published.
+        CameraError: The camera does not come back; the window that had begun was published.
+        WornError: This process holds too much memory, and should be started again; the last window was published.
     """
-    consent, orders = Consent(), orders or Orders(settings, clock, log)
+    consent, orders, care = Consent(), orders or Orders(settings, clock, log), care or Care(settings, clock)
 
     def once(wanted: Settings, run: Run) -> None:
         nonlocal consent
         consent = consent.renewed(opt_in=wanted.consent.mode == "opt-in", lasts=wanted.consent.lasts_seconds)
         orders.begin(consent)
-        _once(wanted, run, consent, orders, clock=clock, log=log, stopping=stopping)
+        _once(wanted, run, consent, orders, clock=clock, log=log, stopping=stopping, systemd=systemd, care=care)
 
-    run_again(settings, (orders, *changes), once, stopping)
+    run_again(settings, (orders, *changes), once, lambda: stopping() or care.worn)
+    systemd.stopping()
+    if care.worn:
+        raise WornError(
+            f"mien watch holds {care.memory:.0f} MB, more than memory_megabytes, and ends so that it is started again; should that "
+            "happen every day, report this bug"
+        )
 
 
 def _once(
@@ -138,6 +134,8 @@ def _once(
     clock: Clock,
     log: FilteringBoundLogger,
     stopping: Callable[[], bool],
+    systemd: Notify,
+    care: Care,
 ) -> None:
     """One run: everything opened, watched, closed."""
     with ExitStack() as stack:
@@ -161,13 +159,13 @@ def _once(
             unknown_below=nets.unknown_below,
             run=run,
             standing=nets.trouble,
+            care=care,
         )
         controls = stack.enter_context(closing(open_controls(settings.consent)))
         try:
             kept = settings.camera.source.partition(":")[0] in RECORDINGS
-            eye = stack.enter_context(closing(Eye(lambda: open_camera(settings), controls, keep=kept)))
-            if not orders.paused(consent):
-                eye.open()
+            eye = stack.enter_context(closing(Eye(lambda: open_camera(settings.camera), controls, keep=kept)))
+            care.begin(settings, recording=kept)
             policy = settings.policy.decided
             if nets.emotion_net is None:
                 why = f"only people are counted: {policy.why['emotion']}"
@@ -192,6 +190,9 @@ def _once(
                 clock=clock,
                 log=log,
                 stopping=lambda: run.over or stopping(),
+                care=care,
+                trying=lambda: run.trying,
+                systemd=systemd,
             )
         except CameraError:
             watcher.finish()
@@ -199,6 +200,8 @@ def _once(
             if outbox.stuck:
                 log.error(outbox.lost())  # noqa: TRY400 (a traceback would say nothing more)
             raise
+        if care.worn:
+            watcher.tell("memory")
         if run.over:
             return
         watcher.finish()

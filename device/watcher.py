@@ -10,6 +10,7 @@ from functools import partial
 from structlog.typing import FilteringBoundLogger
 
 from device import health
+from device.care import Care
 from device.clock import Clock
 from device.contract import Envelope, Health, ModelHashes, Trouble, utc
 from device.errors import SpoolError
@@ -39,6 +40,7 @@ class Watcher:
         unknown_below: float = UNKNOWN_BELOW,
         run: Run | None = None,
         standing: Trouble | None = None,
+        care: Care | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
@@ -54,12 +56,19 @@ class Watcher:
         self._told = float("-inf")
         self._standing = standing  # what was wrong from the beginning: for as long as this run lasts
         self._trouble: Trouble | None = "budget" if ledger and ledger.damage else None
+        self._blind: Trouble | None = None  # why nothing can be seen
+        self._care = care
+        self._lowered = False  # in this window, or before it and still
 
     def see(self, seen: Observation, *, idle: bool = False) -> None:
         """Take in one frame's numbers; publish the windows that it ends. One that ends the run is not counted any more."""
+        self._blind = None
         self._end(seen.taken_at, saw=True)
         if self._run.over:
             return
+        if self._care is not None:
+            self._windows.pace(1 / self._care.rate)
+            self._lowered |= self._care.lowered
         self._windows.frame(seen.taken_at, idle=idle)
         self._tracks.see(seen)
         self.tell()
@@ -75,6 +84,14 @@ class Watcher:
             self._windows.rest(now)
         self.tell()
 
+    def blind(self, now: float, why: Trouble) -> None:
+        """Nothing can be seen, so nothing is counted; publish the windows that end meanwhile."""
+        self._blind = why
+        self._end(now, saw=False)
+        if not self._run.over:
+            self._windows.blind(now)
+        self.tell()
+
     def finish(self) -> None:
         """Publish the window that has begun; its coverage says that it was cut short."""
         if over := self._windows.finish():
@@ -85,20 +102,25 @@ class Watcher:
         now = self._clock.now()
         if trouble is None and now - self._told < health.EVERY:
             return
-        trouble = trouble or ("disk" if self._outbox.stuck else self._trouble or self._standing)
+        trouble = trouble or ("disk" if self._outbox.stuck else self._blind or self._trouble or self._standing)
         state: Health = "degraded" if trouble else "ok"
+        machine = self._care.machine if self._care else None
+        found = health.WatchHealth(at=now, health=state, trouble=trouble, models=self._models, machine=machine)
         try:
-            health.write(self._settings.run_folder, health.WatchHealth(at=now, health=state, trouble=trouble, models=self._models))
+            health.write(self._settings.run_folder, found)
         except SpoolError as error:
             self._log.warning(str(error))
         self._told = now
 
     def _end(self, now: float, *, saw: bool) -> None:
-        """Publish the windows that are over; at the end of one, the run is over if anybody wants another."""
+        """Publish the windows that are over; at the end of one, the run is over if anybody wants another, or it is too large."""
         self._run.tick(self._clock.now(), saw=saw)
         while not self._run.over and (over := self._windows.due(now)):
-            self._publish(over, last=self._run.wanted)
-            self._run.over = self._run.wanted and not self._outbox.stuck  # what waits for the disk must not be lost
+            too_large = self._care is not None and self._care.too_large
+            self._publish(over, last=self._run.wanted or too_large)
+            self._run.over = (self._run.wanted or too_large) and not self._outbox.stuck  # what waits for the disk must not be lost
+            if self._run.over and too_large and self._care is not None:
+                self._care.worn = True
 
     def _publish(self, window: Window, *, last: bool = False) -> None:
         counts = self._tracks.close_window()
@@ -111,8 +133,10 @@ class Watcher:
             boot=self._clock.boot,
             synced=self._clock.synced(),
             models=self._models,
+            throttled=self._lowered,
             last=last,
         )
+        self._lowered = False
         try:
             reports = self._gate.release(window, circumstances)
         except PrivacyError as error:

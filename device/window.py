@@ -49,6 +49,11 @@ class Window:
         return self.frames == 0 and self.pauses > 0
 
     @property
+    def unwatched(self) -> bool:
+        """Whether nothing could be seen in all of it: no camera worked, or it was dark."""
+        return self.frames == 0 and self.pauses == 0
+
+    @property
     def fps(self) -> float:
         """Frames per second while frames came."""
         return self.frames / self.watched if self.watched > 0 else 0.0
@@ -72,7 +77,7 @@ class Window:
 
 
 class Windows:
-    """Cuts time into windows, one after the other, from the first frame on.
+    """Cuts time into windows, one after the other, from the first frame on, or the first that might have been.
 
     Args:
         seconds: Length of a window.
@@ -110,6 +115,16 @@ class Windows:
         self._current.frames += 1
         self._last, self._resting, self._idle = now, False, idle
 
+    def blind(self, now: float) -> None:
+        """Nothing can be seen at ``now``, in the window that ``due`` has left open."""
+        if self._current is None:
+            self._current, self._last = Window(now, self._seconds), float("-inf")
+        self._resting = self._idle = False
+
+    def pace(self, frame_seconds: float) -> None:
+        """From now on one frame stands for so long."""
+        self._frame_seconds, self._gap = frame_seconds, max(2 * frame_seconds, GAP)
+
     def rest(self, now: float) -> None:
         """Watching is paused at ``now``, in the window that ``due`` has left open."""
         if self._current is None:
@@ -118,7 +133,7 @@ class Windows:
         self._resting, self._idle = True, False
 
     def finish(self) -> Window | None:
-        """The window that has begun, if it has any frame: watching stops before its end."""
+        """The window that has begun, if there is anything to say of it: watching stops before its end."""
         over, self._current = self._current, None
         if over is None or (over.frames == 0 and not over.pauses):
             return None

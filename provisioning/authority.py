@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from device.contract_model import EndorsedRoot, endorsed_bytes
 from provisioning import certificates, files, issuers
 from provisioning.certificates import DEVICE_DAYS, Kind
 from provisioning.csr import PublicKeyInfo, check_csr, checked
@@ -169,6 +170,12 @@ class Authority:
     def issue_service(self, issuer: Issuer | None = None) -> tuple[bytes, bytes]:
         """Key and chain of the manager's own programs; by another issuing authority to try whether a broker knows it."""
         return self._with_key(certificates.service(), issuer)
+
+    def endorse(self, root: bytes) -> EndorsedRoot:
+        """Vouch for the root of the fleet's models, so that devices need not be given it by hand."""
+        by = self._issuers().active
+        signature = by.key.sign(endorsed_bytes(root), ec.ECDSA(hashes.SHA256())).hex()
+        return EndorsedRoot(root=root.decode(), signer=_pem(by.certificate).decode(), signature=signature)
 
     def revoke(self, serial: int, until: dt.datetime | None = None) -> None:
         """``revoke_many`` for one certificate."""

@@ -91,6 +91,8 @@ def _issue_or_repeat(request: CsrRequest, key: str, listed: Listed, facts: Facts
         return refuse("serial_in_use", *ended, Queue(listed.serial), about=about)
     if listed.key == key or facts.verdict is not None:
         return Decision((*ended, Issue(listed)), listed.device)
+    if facts.claim is not None and facts.claim.single and facts.claim.serial == listed.serial:
+        return Decision((*ended, Issue(listed)), listed.device, message="approved with its claim, which is for this serial alone")
     others = ", ".join(map(short, facts.waiting))
     about = f"serial {listed.serial} with key {short(key)}" + (f"; also asked for by {others}" if others else "")
     return refuse("waiting", *ended, Queue(listed.serial), about=about)

@@ -19,6 +19,8 @@ from provisioning.registry import Registry
 from provisioning.routes import Answer, Context, Subject, Tick
 
 EVERY: Final = 30.0  # seconds between two looks
+HOURLY: Final = 3600.0
+STRANGERS: Final = 10_000  # steps in the audit log about boxes that are on no list; older ones go
 DAILY: Final = 86_400.0  # seconds between two thorough ones
 
 
@@ -64,4 +66,10 @@ def subject(context: Context) -> Subject:
         compare(context.fleet, context.authority, context.registry)
         return []
 
-    return Subject(ticks=(Tick(work, EVERY, offline=True), Tick(daily, DAILY, offline=True)))
+    def hourly(_: int) -> list[Answer]:
+        if gone := context.registry.forget_strangers(STRANGERS):
+            structlog.get_logger(process="serve").info("forgotten", steps=gone, about="boxes that are on no list")
+        return []
+
+    ticks = Tick(work, EVERY, offline=True), Tick(hourly, HOURLY, offline=True), Tick(daily, DAILY, offline=True)
+    return Subject(ticks=ticks)

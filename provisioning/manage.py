@@ -225,25 +225,6 @@ def on_the_list(registry: Registry, numbers: Iterable[str]) -> None:
     registry.transact(work)
 
 
-def set_label(registry: Registry, device: str, name: str, value: str | None) -> None:
-    """Name a device for people; ``None`` removes the label.
-
-    Raises:
-        WordsError: There is no such device, or a word is too long.
-    """
-    if not SERIAL.fullmatch(name) or (value is not None and not 0 < len(value) <= 200):
-        raise WordsError(f"{name}={value}: expected a name of letters, digits, . _ - (64 at most) and a value of 200 at most")
-
-    def work(session: Session) -> None:
-        if session.get(DeviceRow, device) is None:
-            raise WordsError(f"there is no device {device!r}; see mien-fleet devices")
-        session.execute(delete(LabelRow).where(LabelRow.device == device, LabelRow.name == name))
-        if value is not None:
-            session.add(LabelRow(device=device, name=name, value=value))
-
-    registry.transact(work)
-
-
 def devices(registry: Registry) -> list[Device]:
     """Every serial of the allow-list, by batch and serial."""
 

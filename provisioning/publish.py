@@ -4,7 +4,9 @@ In the fleet's folder::
 
     models/keys/           root-1 to root-3 (any two sign), targets, snapshot, timestamp; encrypted; they stay here
     models/repository/     metadata/ and targets/: what any web server gives to devices, as it is
-    models-root.json       what a device must have to trust it: the first root, of which later ones are the heirs
+    models-root.json       whom a device trusts: a root, of which later ones are the heirs
+
+``repository/metadata/models-root.json`` is that root with the word of the fleet's authority for it (``device/endorsed.py``).
 
 A version is published by its ``timestamp.json``, which is written last: whoever dies before that has changed nothing, and whoever
 comes after writes the same versions again. Several processes may use one folder at a time.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,7 +28,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
-from device.contract_model import Release
+from device.contract_model import ENDORSED, EndorsedRoot, Release
 from provisioning import files, rolekeys
 from provisioning.errors import FleetError, WordsError
 from provisioning.rolekeys import ONLINE, ROOTS, THRESHOLD
@@ -158,6 +160,19 @@ class Repository:
             self._opened(passphrase)
             files.write(self._root_file, (self.metadata / f"{root.version}.root.json").read_bytes(), 0o644)
         return root.version
+
+    def endorse(self, vouch: Callable[[bytes], EndorsedRoot]) -> bool:
+        """Have the newest root vouched for, unless it is already, by the same authority; returns whether anything is new."""
+        path = self.metadata / ENDORSED
+        with self._alone():
+            root = (self.metadata / f"{self._root().version}.root.json").read_bytes()
+            new = vouch(root)
+            with suppress(OSError, ValidationError):
+                there = EndorsedRoot.model_validate_json(path.read_bytes())
+                if (there.root, there.signer) == (new.root, new.signer):
+                    return False
+            files.write(path, new.model_dump_json(by_alias=True), 0o644)
+        return True
 
     def releases(self) -> list[Published]:
         """What is in the repository.

@@ -12,24 +12,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url, select, text
+from sqlalchemy import Engine, create_engine, delete, event, exists, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from provisioning.errors import FleetError
-from provisioning.tables import AuditRow
+from provisioning.tables import AuditRow, SerialRow
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 T = TypeVar("T")
 
 TRIES: Final = 20  # PostgreSQL ends transactions that might disturb each other, also some that would not
 LONGEST_PAUSE: Final = 0.5  # seconds between two tries
 BUSY_SECONDS: Final = 30  # for another process's transaction
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
 MIGRATING: Final = 0x6D69656E  # an advisory lock: one process migrates, the others wait
 
 
@@ -96,13 +96,27 @@ class Registry:
             raise RegistryError(f"{_without_password(url)}: needs {error.name}; run pip install 'mien[fleet]'") from None
         registry = cls(engine, clock)
         try:
-            registry._migrate()
+            if not registry._is_current():
+                registry._migrate()
         except RegistryError:
             registry.close()
             raise
         return registry
 
+    def _is_current(self) -> bool:
+        """Whether there is nothing to migrate, found out without alembic, which takes longer to load than most commands to run."""
+        newest = max(one.name for one in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest
+        except DBAPIError:
+            return False  # no tables yet, or no database: migrating says which
+
     def _migrate(self) -> None:
+        from alembic import command
+        from alembic.script import ScriptDirectory
+        from alembic.util.exc import CommandError
+
         config = alembic_config()
         server = self.engine.dialect.name == "postgresql"  # whoever had to wait must see what the others have made
         engine = self.engine.execution_options(isolation_level="READ COMMITTED") if server else self.engine
@@ -166,11 +180,31 @@ class Registry:
         row.message, row.retry_after_s = entry.message, entry.retry_after_s
         session.add(row)
 
+    def forget_strangers(self, keep: int) -> int:
+        """Drop the oldest steps about boxes that are on no list, all but so many; returns how many are gone.
+
+        Whoever holds a claim can make up serials and keys without end; what is known about boxes of the fleet is kept for good.
+        """
+
+        def work(session: Session) -> int:
+            strange = (AuditRow.device.is_(None), AuditRow.key.is_not(None), AuditRow.serial.is_(None) | ~listed)
+            newest = select(AuditRow.id).where(*strange).order_by(AuditRow.id.desc()).offset(keep).limit(1)
+            last = session.scalars(newest).first()
+            if last is None:
+                return 0
+            result = session.execute(delete(AuditRow).where(*strange, AuditRow.id <= last))
+            return int(getattr(result, "rowcount", 0))
+
+        listed = exists().where(SerialRow.serial == AuditRow.serial)
+        return self.transact(work)
+
 
 def alembic_config() -> Config:
     """Where the migrations are."""
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
 
 

@@ -34,7 +34,7 @@ FIRST_WAIT: Final = (
 )
 LONGEST_WAIT: Final = 3600
 AT_ONCE: Final = 200  # jobs sent in one go
-UNWELL: Final = frozenset({"model", "stopped"})  # troubles in a status for which a new model may be the reason
+UNWELL: Final = frozenset({"memory", "model", "stopped"})  # troubles in a status for which a new model may be the reason
 ORDER: Final[dict[MemberState, int]] = {
     "pending": 0,
     "sent": 1,

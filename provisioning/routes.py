@@ -39,6 +39,7 @@ class Answer:
             service, whatever that permits; at QoS 1 each answer would wait for an acknowledgement that comes behind all of them.
         payload: JSON; empty and retained removes what the broker keeps.
         expiry: Seconds after which the broker may throw it away; ``None`` keeps it.
+        settles: Whether this answers all that was asked on the topic until now: what else waits there is not handled any more.
         log: What the service's log says about it, with ``event`` as its first word; nothing when empty.
     """
 
@@ -49,6 +50,7 @@ class Answer:
     correlation: bytes | None = None
     response_topic: str | None = None
     qos: int = 1
+    settles: bool = False
     log: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -4,7 +4,7 @@ Any number of these share the work through a shared subscription, which gives ea
 Mosquitto would go on queueing requests for one that has died. A request that dies with its process is sent again by the device,
 and gets the answer that was stored. One thread does everything, so a request is acknowledged after its answer has left. What has
 arrived waits in a queue of our own: paho hands over all that it can read before it writes anything, so the answers to a thousand
-requests would leave after the last of them.
+requests would leave after the last of them; and there it is seen what a device has asked again (``waiting.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -32,10 +31,12 @@ from provisioning.registry import Registry
 from provisioning.routes import Answer, Context
 from provisioning.routes import Properties as Arrived
 from provisioning.subjects import SUBJECTS
+from provisioning.waiting import Waiting
 
 KEEPALIVE: Final = 30  # seconds
 TICK: Final = 0.5  # seconds between two looks at the clock
-AT_ONCE: Final = 50  # requests that the broker may hand over unacknowledged: the rest is for the other processes
+AT_ONCE: Final = 1000  # messages that the broker may hand over unacknowledged; Mosquitto 2.0.11 hands over more
+MOST: Final = 20_000  # messages that wait here; the rest waits in the socket
 MAX_PACKET: Final = 16 * 1024  # bytes; no request of the contract is larger
 LONGEST_WAIT: Final = 15.0  # seconds between two attempts to connect
 
@@ -57,7 +58,7 @@ class Service:
         self._routes = [route for one in subjects for route in one.routes]
         self._ticks = [(0.0, tick) for one in subjects for tick in one.ticks]
         self._log = structlog.get_logger(process="serve")
-        self._arrived: deque[paho.MQTTMessage] = deque()
+        self._arrived: Waiting[paho.MQTTMessage] = Waiting()
         self._client = self._make_client()
         self._refusal = ""
         self._troubles: dict[int, str] = {}  # what each tick has complained about last
@@ -78,14 +79,20 @@ class Service:
                 if not self._connect():
                     self._pause(wait, stopping)
                     continue
-            if len(self._arrived) < AT_ONCE:  # Mosquitto 2.0.11 hands over more than it was told to: the rest waits in the socket
-                self._client.loop(0 if self._arrived else TICK)
+            self._read()
             if self._refusal:
                 raise BrokerError(self._refusal)
             if self._arrived:
-                self._handle(self._arrived.popleft())
+                self._handle(self._arrived.take())
         self._client.disconnect()
         self._client.loop(TICK)
+
+    def _read(self) -> None:
+        """Take all that has come: in a socket nobody sees that it is asked again. Waits ``TICK`` seconds at most."""
+        came = -1
+        while came != self._arrived.came and len(self._arrived) < MOST:
+            came = self._arrived.came
+            self._client.loop(0 if self._arrived else TICK)
 
     def _tick(self, *, connected: bool) -> None:
         """Do the work whose time has come."""
@@ -130,10 +137,15 @@ class Service:
             if not paho.topic_matches_sub(route.filter, message.topic):
                 continue
             try:
-                if not self._publish(route.handle(message.topic, payload, properties), began):
+                answers = route.handle(message.topic, payload, properties)
+                if not self._publish(answers, began):
                     return  # the connection has ended: the device asks again
             except FleetError as error:
                 self._log.error(str(error), topic=message.topic)
+                continue
+            if any(one.settles for one in answers):
+                for again in self._arrived.take_all(message.topic):
+                    self._client.ack(again.mid, again.qos)
         self._client.ack(message.mid, message.qos)
 
     def _connect(self) -> bool:
@@ -193,7 +205,7 @@ class Service:
         self._log.info("serving", broker=self._fleet.broker, registry=str(self._registry))
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-        self._arrived.append(message)
+        self._arrived.put(message.topic, message)
 
 
 def _properties(message: paho.MQTTMessage) -> Arrived:

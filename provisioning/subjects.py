@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from provisioning import command_store, housekeeping, intake, renewal, rollouts, twins
+from provisioning import command_store, groups, housekeeping, intake, renewal, rollouts, twins
 from provisioning.routes import Context, Subject
 
 SUBJECTS: Final[tuple[Callable[[Context], Subject], ...]] = (
@@ -13,6 +13,7 @@ SUBJECTS: Final[tuple[Callable[[Context], Subject], ...]] = (
     renewal.subject,
     command_store.subject,
     twins.subject,
+    groups.subject,
     rollouts.subject,
     housekeeping.subject,
 )

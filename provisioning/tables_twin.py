@@ -33,3 +33,16 @@ class TwinRow(Table):
     tries: Mapped[int]
     reported: Mapped[str | None] = mapped_column(Text)
     reported_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class GroupRow(Table):
+    """What is wanted of a group, also of devices that join it later; of two that want the same key the newer one counts.
+
+    ``patterns``: JSON, sorted, such as ``["store=berlin*"]``; an empty list is everybody. ``desired``: JSON.
+    """
+
+    __tablename__ = "groups"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    patterns: Mapped[str] = mapped_column(Text)
+    desired: Mapped[str] = mapped_column(Text)
+    set_at: Mapped[int] = mapped_column(BigInteger)

@@ -45,27 +45,28 @@ def wish(registry: Registry, devices: Iterable[str], wanted: Mapping[str, Any]) 
         WordsError: There is no such device, or no device could accept it.
     """
     names = list(devices)
+    return registry.transact(lambda session: want(registry, session, names, wanted))
 
-    def work(session: Session) -> dict[str, int]:
-        versions: dict[str, int] = {}
-        epoch = _epoch(session, registry.now())
-        for name in names:
-            row = _row(session, name, registry.now())
-            before = json.loads(row.desired)
-            desired = twin.changed(before, wanted)
-            if desired == before and row.version > 0:
-                continue
-            twin.check(desired)
-            twin.payload(epoch, row.version + 1, desired)
-            row.epoch, row.version, row.desired = epoch, row.version + 1, json.dumps(desired, ensure_ascii=False)
-            row.set_at = row.due_at = registry.now()
-            row.tries = 0
-            versions[name] = row.version
-            told = " ".join(f"{key}={'' if value is None else json.dumps(value)}" for key, value in wanted.items())
-            registry.audit(session, Entry("set", MANAGER, "accepted", f"{name}: version {row.version}: {told}", device=name))
-        return versions
 
-    return registry.transact(work)
+def want(registry: Registry, session: Session, names: Iterable[str], wanted: Mapping[str, Any]) -> dict[str, int]:
+    """The same, within a transaction."""
+    versions: dict[str, int] = {}
+    epoch = _epoch(session, registry.now())
+    for name in names:
+        row = _row(session, name, registry.now())
+        before = json.loads(row.desired)
+        desired = twin.changed(before, wanted)
+        if desired == before and row.version > 0:
+            continue
+        twin.check(desired)
+        twin.payload(epoch, row.version + 1, desired)
+        row.epoch, row.version, row.desired = epoch, row.version + 1, json.dumps(desired, ensure_ascii=False)
+        row.set_at = row.due_at = registry.now()
+        row.tries = 0
+        versions[name] = row.version
+        told = " ".join(f"{key}={'' if value is None else json.dumps(value)}" for key, value in wanted.items())
+        registry.audit(session, Entry("set", MANAGER, "accepted", f"{name}: version {row.version}: {told}", device=name))
+    return versions
 
 
 def new_epoch(registry: Registry) -> tuple[int, int]:

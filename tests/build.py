@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import queue
+import random
 import socket
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -91,9 +92,12 @@ class SetClock(Clock):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, and that nobody gets by chance before it is used: below those that the system gives out."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with closing(socket.socket()) as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 def put_reports(folder: Path, count: int) -> list[Envelope]:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from device import plug
 from device.types import Frame
+
+if TYPE_CHECKING:
+    from device.settings_care import CameraSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,16 @@ class OpenCamera(Protocol):
     """
 
     def __call__(self, address: str, options: CameraOptions) -> Camera: ...
+
+
+def open_camera(wanted: CameraSettings) -> Camera:
+    """Open the camera that the settings name.
+
+    Raises:
+        SettingsError: There is no camera of that name.
+        CameraError: It cannot be opened.
+    """
+    name, _, address = wanted.source.partition(":")
+    options = CameraOptions(wanted.width, wanted.height, wanted.fps, wanted.timeout_seconds, wanted.fast, wanted.seed)
+    camera: Camera = plug.find("device.cameras", name).open_camera(address, options)
+    return camera

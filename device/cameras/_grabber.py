@@ -15,7 +15,7 @@ import cv2
 
 from device.cameras import CameraOptions
 from device.cameras._limit import Pace, within
-from device.cameras._opencv import frame_from_bgr
+from device.cameras._opencv import frame_from_bgr, unfolded
 from device.errors import CameraError, CameraStoppedError
 from device.types import Frame
 
@@ -81,6 +81,8 @@ class Grabber:
             self._fail(CameraStoppedError(f"{self._name}: stopped delivering pictures; check its cable and power"))
         except cv2.error as error:
             self._fail(CameraStoppedError(f"{self._name}: OpenCV failed ({error.err}); check its cable and power"))
+        except ValueError as error:  # no picture: of another shape or type than any
+            self._fail(CameraStoppedError(f"{self._name}: delivers what is no picture ({error}); set another size, or restart it"))
         except CameraError as error:
             self._fail(error)
         finally:
@@ -95,7 +97,8 @@ class Grabber:
         good, picture = self._capture.retrieve()
         if not good:
             return  # damaged on its way: the next one will do
-        if picture.shape[2:] != (3,):
+        picture = unfolded(picture, self._capture)
+        if picture.shape[2:] != (3,) or picture.dtype != "uint8":
             raise CameraError(f"{self._name}: delivers no colour; end it with ! videoconvert ! video/x-raw,format=BGR ! appsink")
         self._hand_over(frame_from_bgr(picture, now))
 

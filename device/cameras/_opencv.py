@@ -18,6 +18,17 @@ def quiet() -> None:
     cv2.setLogLevel(0)
 
 
+def unfolded(picture: npt.NDArray[Any], capture: cv2.VideoCapture) -> npt.NDArray[Any]:
+    """A picture with its rows, in the same memory.
+
+    OpenCV 4.11 gives what a V4L2 driver delivers in BGR as one row of bytes, ``uint8[1, height * width * 3]``.
+    """
+    if picture.shape[:1] != (1,):
+        return picture
+    width, height = (int(capture.get(what)) for what in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    return picture.reshape(height, width, 3) if picture.size == height * width * 3 else picture
+
+
 def frame_from_bgr(picture: npt.NDArray[Any], taken_at: float) -> Frame:
     """Make a frame of a picture as OpenCV gives it, ``uint8[height, width, 3]`` BGR, in the same memory."""
     with wiped_on_error(picture):

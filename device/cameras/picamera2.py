@@ -7,6 +7,7 @@ picamera2 always wants one. Every buffer that we are given is blanked before the
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
@@ -167,7 +168,8 @@ def _taken_at(sensor: int | None, now: float, oldest: float) -> float:
 
 
 def _let_go(camera: Any) -> None:
-    with ExitStack() as stack:  # each step, even where one before it fails
+    with ExitStack() as stack:  # each step, even where one before it fails, from the last to the first
+        stack.callback(gc.collect)  # picamera2 leaves two open descriptors in reference cycles, each time
         stack.callback(camera.close)
         stack.callback(camera.stop)
         stack.callback(camera.cancel_all_and_flush)

@@ -20,13 +20,15 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from device import health
 from device.commands._children import child
 from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.contract import Report, dump
-from device.errors import BrokerError, MienError, OutputError, WordsError
+from device.errors import BrokerError, CameraError, MienError, OutputError, WordsError
 from device.scene import Scene
-from device.settings import BrokerSettings, CameraSettings, Settings, with_camera
+from device.settings import BrokerSettings, Settings, with_camera
+from device.settings_care import CameraSettings
 from device.spool import seq_of
 from device.stop import Stop
 
@@ -86,6 +88,9 @@ def run(options: Options) -> int:
                 raise _failure("watch", watch, folder)
             if send.poll() is not None:
                 raise _failure("send", send, folder)
+            blind = not reports and health.read(folder / "run", time.monotonic()).trouble == "camera"
+            if blind and (said := _said(folder, "watch")):  # in the field it would wait for its camera
+                raise CameraError(said[-1])
             report = subscriber.next_report(timeout=0.2)
             if report is not None:
                 reports.append(report)
@@ -204,12 +209,13 @@ def _made(spool: Path) -> int:
 
 def _troubles(folder: Path) -> list[str]:
     """The last warning or error of each process."""
-    found = []
-    for name in ("watch", "send"):
-        lines = [json.loads(line) for line in (folder / f"{name}.log").read_text().splitlines() if line.startswith("{")]
-        said = [line["event"] for line in lines if line.get("level") in ("warning", "error")]
-        found += said[-1:]
-    return found
+    return [line for name in ("watch", "send") for line in _said(folder, name)[-1:]]
+
+
+def _said(folder: Path, name: str) -> list[str]:
+    """Its warnings and errors."""
+    lines = [json.loads(line) for line in (folder / f"{name}.log").read_text().splitlines() if line.startswith("{")]
+    return [line["event"] for line in lines if line.get("level") in ("warning", "error")]
 
 
 def _write_truth(options: Options, reports: list[Report]) -> None:

@@ -18,11 +18,16 @@ import click
 from device import ledger, notice, plug
 from device import settings as settings_file
 from device.bound import bind
-from device.clock import SYNCHRONIZED
+from device.cameras import open_camera
+from device.choice import read_choice
+from device.clock import SYNCHRONIZED, kept_by_the_kernel
+from device.commands._machine import LOOKS
 from device.commands.show import explain as explain_twin
 from device.contract import Status, dump, topic
 from device.errors import EndOfFrames, MienError, SettingsError
 from device.gpio import open_controls
+from device.machine import ROOT
+from device.model_store import read_progress
 from device.policy import INFERENCES
 from device.process import LOCK_LIMIT, Protection
 from device.publishers import Connected, Disconnected, Message
@@ -30,7 +35,7 @@ from device.settings import Settings
 from device.spool import Spool
 from device.tflite import find_runtime
 from device.twin_keeper import in_force, kept, told
-from device.watch import load_nets, open_camera
+from device.watch import load_nets
 
 BROKER_TIMEOUT: Final = 10.0  # seconds
 
@@ -67,6 +72,7 @@ def run(file: Path | None, protection: Protection, *, as_json: bool, without: Co
         "memory": lambda _: _memory(protection),
         "camera": _camera,
         "clock": _clock,
+        **{name: _of_the_machine(look) for name, look in LOOKS.items()},
         "spool": _spool,
         "budget": _budget,
         "broker": _broker,
@@ -154,6 +160,8 @@ def _runtime(settings: Settings) -> str:
 
 def _models(settings: Settings) -> str:
     nets = load_nets(settings)
+    read_choice(settings.state_folder)
+    read_progress(settings.state_folder)
     emotion = f"emotion {nets.emotion.model.sha256[:12]}…" if nets.emotion_net else "no emotion model, as the policy has it"
     wanted = settings.models
     detector = f"{wanted.detector} camera" if wanted.detector == "back" else f"{wanted.detector} range"
@@ -172,7 +180,7 @@ def _memory(protection: Protection) -> str:
 
 
 def _camera(settings: Settings) -> str:
-    with closing(open_camera(settings)) as camera:
+    with closing(open_camera(settings.camera)) as camera:
         began = time.monotonic()
         try:
             with camera.take() as frame:
@@ -182,10 +190,19 @@ def _camera(settings: Settings) -> str:
     return f"{settings.camera.source}: a frame of {width}x{height} after {time.monotonic() - began:.2f} s"
 
 
+def _of_the_machine(look: Callable[[Settings, Path], str]) -> Callable[[Settings], str]:
+    return lambda settings: look(settings, ROOT)
+
+
 def _clock(_: Settings) -> str:
     if SYNCHRONIZED.exists():
         return "set from the network"
-    return "not set by systemd-timesyncd: reports say clock = unsynced; windows do not depend on it"
+    if kept_by_the_kernel():
+        return (
+            "kept by another program than systemd-timesyncd; a service may not ask for that unless its unit says ProtectClock=no "
+            "and SystemCallFilter=adjtimex: else reports say clock = unsynced"
+        )
+    return "not set from the network: reports say clock = unsynced; windows do not depend on it"
 
 
 def _spool(settings: Settings) -> str:

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from device import plug, settings
-from device.cameras import Camera, CameraOptions
+from device import settings
+from device.cameras import open_camera
 from device.contract_claim import PREFIX
 from device.errors import CameraError, EndOfFrames, MienError
 from device.gpio import open_controls
@@ -54,7 +54,7 @@ def scan(wanted: Settings, seconds: float = SECONDS) -> str:
     reader, until = CodeReader(), time.monotonic() + seconds
     with (
         closing(open_controls(wanted.consent)) as controls,
-        closing(Eye(lambda: _open_camera(wanted), controls, keep=False)) as eye,
+        closing(Eye(lambda: open_camera(wanted.camera), controls, keep=True)) as eye,
     ):
         while time.monotonic() < until:
             try:
@@ -67,14 +67,6 @@ def scan(wanted: Settings, seconds: float = SECONDS) -> str:
     raise CameraError(
         f"the camera has seen {seen}; hold it so that it fills most of the picture, flat and without glare, and run this again"
     )
-
-
-def _open_camera(wanted: Settings) -> Camera:
-    name, _, address = wanted.camera.source.partition(":")
-    own = wanted.camera
-    options = CameraOptions(own.width, own.height, own.fps, own.timeout_seconds, own.fast, own.seed)
-    camera: Camera = plug.find("device.cameras", name).open_camera(address, options)
-    return camera
 
 
 def _no_reading(_: object, __: Face) -> Reading:

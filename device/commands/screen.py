@@ -26,6 +26,7 @@ WHY: Final = {
     "budget": "the privacy budget is spent",
     "policy": "the policy forbids it",
     "paused": "paused",
+    "unwatched": "the camera showed nothing",
 }
 BAR: Final = 24  # characters
 

@@ -41,10 +41,17 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection ended or could not be made; ``retry_in`` seconds until the next attempt. What was unconfirmed is unknown."""
+    """The connection ended or could not be made. What was unconfirmed is unknown.
+
+    Attributes:
+        reason: Why, and what to do.
+        retry_in: Seconds until the next attempt.
+        taken_over: Another connection with the name of this one has taken its place.
+    """
 
     reason: str
     retry_in: float
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +63,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The broker, or its limits, refuse the message published as ``token``."""
+    """The broker, or its limits, refuse the message published as ``token``.
+
+    Attributes:
+        alone: Because of what this message is, such as too large; others may be taken.
+    """
 
     token: int
     reason: str
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

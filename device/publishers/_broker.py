@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import time
 from pathlib import Path
+from typing import Final
 
 from device.errors import BrokerError
 from device.settings import BrokerSettings
+
+TAKEN_OVER, TOO_LARGE, PROTOCOL_ERROR = 0x8E, 0x95, 0x82  # reason codes (MQTT 5.0, 2.4)
+ENDING: Final = {  # why one message can end a connection; Mosquitto says the first in a way that is not MQTT 5
+    TOO_LARGE: "the broker takes smaller messages only, and this one is larger; raise its limit",
+    PROTOCOL_ERROR: "what the broker answers to this message is not MQTT 5; it may be larger than its limit",
+}
+NOT_YET_VALID, HAS_EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL
 
 
 class Outcome:
@@ -16,6 +26,7 @@ class Outcome:
         connected_at: When the broker said yes, seconds on the monotonic clock; ``None`` when it has not.
         refused: Why it said no, in MQTT's words.
         reason: Why the connection ended, in ours or paho's words.
+        taken_over: Whether another connection with the same name took its place.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -24,6 +35,7 @@ class Outcome:
         self.connected_at: float | None = None
         self.refused = ""
         self.reason = ""
+        self.taken_over = False
 
     def explain(self) -> str:
         """Why there is no connection any more, and what to do."""
@@ -32,6 +44,11 @@ class Outcome:
         if self.refused:
             return (
                 f"the broker refuses this device ({self.refused}); check username, password and certificate, and the broker's log"
+            )
+        if self.taken_over:
+            return (
+                "another connection with the name of this one took its place; if that happens again, somebody runs a copy of this "
+                "device: give each its own identity (mien enroll --again) and its own send_folder"
             )
         if self.connected_at is None and (self.reason.startswith("the connection ended") or not self.reason):
             return f"the connection ended before the broker answered; does it {self._likely()}?"
@@ -45,6 +62,23 @@ class Outcome:
         if self._settings.certificate_file:
             return "speak MQTT 5, and accept this device's certificate"
         return "speak MQTT 5, or ask for a client certificate (certificate_file)"
+
+
+def why(error: OSError | UnicodeError) -> str:
+    """Why a connection could not be made, and what to do."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = f"the broker's certificate is not to be trusted ({error.verify_message}"
+        if error.verify_code in (NOT_YET_VALID, HAS_EXPIRED):
+            today = time.strftime("%Y-%m-%d", time.gmtime())
+            return f"{what}; the clock of this device says {today}); set the clock if that is wrong, else renew the certificate"
+        return f"{what}); check ca_file and the url"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error}); does the broker speak TLS on this port?"
+    if isinstance(error, socket.gaierror):
+        return f"no such host ({error.strerror}); check the url and the name server"
+    if isinstance(error, OSError):
+        return f"cannot reach it ({error.strerror or error}); check the url and that the broker is running"
+    return "no such host (not a possible name); check the url"
 
 
 class _Socket(ssl.SSLSocket):

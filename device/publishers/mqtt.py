@@ -29,14 +29,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from device import backoff
 from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Received, Refused
-from device.publishers._broker import Outcome, read_password, tls_context
+from device.publishers._broker import ENDING, TAKEN_OVER, TOO_LARGE, Outcome, read_password, tls_context, why
 from device.settings import BrokerSettings
 
 FIRST_WAIT: Final = backoff.FIRST  # seconds
 CONNECT_TIMEOUT: Final = 10.0  # seconds for TCP, the same again for TLS, and for CONNACK
 TICK: Final = 0.5  # seconds between two looks at the clock
 MAX_PACKET: Final = 64 * 1024  # bytes that may come down at once: what is longer, the broker keeps
-MAX_RECEIVED: Final = 100  # downward messages waiting to be read; beyond, they are dropped: what matters is retained
+MAX_WAITING: Final = 100  # events that nobody has handled yet; beyond, nothing is read, and what comes down waits at the broker
+BREATH: Final = 0.02  # seconds between two looks whether they are handled
+SILENCE: Final = 1.5  # times the keepalive: whoever says nothing for so long, not even to a ping, is not there (MQTT 5.0, 3.1.2.10)
 GARBLED: Final = (MQTTException, ValueError, LookupError, TypeError, struct.error)  # what paho raises for bytes that are not MQTT
 
 
@@ -92,7 +94,7 @@ class MqttPublisher:
             if self._closing.is_set():
                 return
             wait = waits.after(stood)
-            self.events.put(Disconnected(f"{self._settings.url}: {outcome.explain()}", wait))
+            self.events.put(Disconnected(f"{self._settings.url}: {outcome.explain()}", wait, taken_over=outcome.taken_over))
             self._closing.wait(wait)
 
     def _connect_once(self, outcome: Outcome) -> None:
@@ -108,16 +110,8 @@ class MqttPublisher:
                 properties=_connect_properties(),
             )
             self._serve(client, connection)
-        except ssl.SSLCertVerificationError as error:
-            outcome.reason = f"the broker's certificate is not to be trusted ({error.verify_message}); check ca_file and the url"
-        except ssl.SSLError as error:
-            outcome.reason = f"TLS failed ({error.reason or error}); does the broker speak TLS on this port?"
-        except socket.gaierror as error:
-            outcome.reason = f"no such host ({error.strerror}); check the url and the name server"
-        except OSError as error:
-            outcome.reason = f"cannot reach it ({error.strerror or error}); check the url and that the broker is running"
-        except UnicodeError:
-            outcome.reason = "no such host (not a possible name); check the url"
+        except (OSError, UnicodeError) as error:
+            outcome.reason = why(error)
         finally:
             if (left_open := client.socket()) is not None:
                 left_open.close()  # without a word: if this was not meant, the last will speaks
@@ -125,11 +119,18 @@ class MqttPublisher:
     def _serve(self, client: paho.Client, connection: _Connection) -> None:
         """Read and write until the connection ends."""
         outcome, began = connection.outcome, time.monotonic()
+        heard, silence = began, SILENCE * self._settings.keepalive_seconds - TICK
         while (wire := client.socket()) is not None:
-            decrypted = isinstance(wire, ssl.SSLSocket) and wire.pending() > 0  # bytes that select does not see
+            full = self.events.qsize() >= MAX_WAITING and not self._closing.is_set()
+            decrypted = not full and isinstance(wire, ssl.SSLSocket) and wire.pending() > 0  # bytes that select does not see
             readable, writable, _ = select.select(
-                [wire, self._woken], [wire] if client.want_write() else [], [], 0 if decrypted else TICK
+                [self._woken] if full else [wire, self._woken],
+                [wire] if client.want_write() else [],
+                [],
+                0 if decrypted else BREATH if full else TICK,
             )
+            if full or decrypted or wire in readable:
+                heard = time.monotonic()
             if self._woken in readable:
                 self._woken.recv(4096)
             if decrypted or wire in readable:
@@ -146,6 +147,9 @@ class MqttPublisher:
                 return
             elif time.monotonic() - began > CONNECT_TIMEOUT:
                 outcome.reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds; check the url and that the broker speaks MQTT 5"
+                return
+            if time.monotonic() - heard >= silence:  # paho would wait for twice the keepalive
+                outcome.reason = f"nothing was heard for {silence:.0f} seconds, not even an answer to a ping; check the network"
                 return
             if self._closing.is_set() and time.monotonic() > self._give_up:
                 return
@@ -201,11 +205,14 @@ class _Connection:
         properties = _properties(message, PacketTypes.PUBLISH)
         if self._largest is not None and _packet_bytes(message, properties) > self._largest:
             reason = f"the broker takes packets of {self._largest} bytes at most, and this one is larger; raise its limit"
-            self._events.put(Refused(token, f"{self.outcome.url}: {reason}"))
+            self._refuse(token, reason, alone=True)
             return
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
             self.tokens[sent.mid] = token
+
+    def _refuse(self, token: int, reason: str, *, alone: bool = False) -> None:
+        self._events.put(Refused(token, f"{self.outcome.url}: {reason}", alone=alone))
 
     # Called by paho
 
@@ -221,12 +228,19 @@ class _Connection:
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._topics])
 
     def on_disconnect(self, _: paho.Client, __: Any, ___: Any, code: ReasonCode, ____: Any) -> None:
+        self.outcome.taken_over |= code == TAKEN_OVER
+        if code.value in ENDING and self.tokens:  # because of the oldest that it has not answered to, since it answers in order
+            self._refuse(self.tokens.pop(next(iter(self.tokens))), ENDING[code.value], alone=True)
         self.outcome.reason = self.outcome.reason or f"the connection ended ({code})"
 
     def on_publish(self, _: paho.Client, __: Any, mid: int, code: ReasonCode, ___: Any) -> None:
         if (token := self.tokens.pop(mid, None)) is not None:
-            reason = f"the broker refuses what this device publishes ({code}); check its access list"
-            self._events.put(Refused(token, f"{self.outcome.url}: {reason}") if code.is_failure else Delivered(token))
+            if not code.is_failure:
+                self._events.put(Delivered(token))
+            elif code == TOO_LARGE:
+                self._refuse(token, ENDING[TOO_LARGE], alone=True)
+            else:
+                self._refuse(token, f"the broker refuses what this device publishes ({code}); check its access list")
 
     def on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         for topic, code in zip(self._topics, codes, strict=False):
@@ -234,7 +248,7 @@ class _Connection:
                 self._events.put(NotListening(topic, str(code)))
 
     def on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-        if self._events.qsize() < MAX_RECEIVED:
+        if self._events.qsize() < 2 * MAX_WAITING:  # more come only while this process ends
             self._events.put(_received(message))
 
 

@@ -15,8 +15,9 @@ from device.contract_manifest import Models
 from device.contract_model import MAX_MODEL_BYTES, MAX_VECTORS_BYTES, MODEL_NAMES, Release, Vectors
 from provisioning import files
 from provisioning import fleet as fleets
+from provisioning.authority import Authority
 from provisioning.commands.authority import FOLDER, PASSPHRASE
-from provisioning.errors import WordsError
+from provisioning.errors import AuthorityError, FilesError, WordsError
 from provisioning.publish import Repository, name_of, sha256
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -34,9 +35,11 @@ def model_init(folder: Path, passphrase_file: Path | None) -> None:
     """Make the keys and an empty repository in DIR/models. What is there already stays."""
     repository = Repository(fleets.load(folder).folder)
     repository.folder.mkdir(mode=0o700, exist_ok=True)
-    repository.create(files.passphrase(passphrase_file))
+    passphrase = files.passphrase(passphrase_file)
+    repository.create(passphrase)
+    _endorse(repository, folder, passphrase)
     click.echo(f"{repository.folder} is ready. What now:")
-    click.echo(f"  devices trust           {folder}/models-root.json: install it as /etc/mien/models-root.json")
+    click.echo("  devices trust it        by themselves, where their settings say rollouts = true under [broker]")
     click.echo(f"  a web server serves     {repository.folder}/repository, as it is")
     click.echo(f"  take off this machine   two of {repository.folder}/keys/root-*.pem, each to a place of its own")
 
@@ -65,6 +68,7 @@ def publish(
     except ValidationError as error:
         raise WordsError(f"{vectors or file}: no test vectors ({error.errors()[0]['msg']}); see python -m models.vectors") from None
     target = repository.publish(passphrase, content, release, said, _read(card, MAX_VECTORS_BYTES, "a model card"))
+    _endorse(repository, folder, passphrase)
     click.echo(f"{target} is signed. Copy {repository.folder}/repository to the web server, then:")
     click.echo(f"  mien-fleet rollout start {folder} --model {target} --url https://… --canary 5% --then 50% --abort-above 2%")
 
@@ -91,7 +95,8 @@ def refresh(folder: Path, passphrase_file: Path | None) -> None:
     Devices refuse what was signed too long ago, so that nobody can hold them at an old state.
     """
     repository = Repository(fleets.load(folder).folder)
-    done = repository.refresh(files.passphrase(passphrase_file))
+    passphrase = files.passphrase(passphrase_file)
+    done = repository.refresh(passphrase) + _endorse(repository, folder, passphrase)
     click.echo(f"signed anew: {', '.join(done)}" if done else "nothing ends soon")
     if (left := repository.days_left()) < 60:
         click.echo(f"soon: the root of the models ends in {left:.0f} days: mien-fleet model renew-root {folder}", err=True)
@@ -106,8 +111,20 @@ def renew_root(folder: Path, keys: Path | None, passphrase_file: Path | None) ->
 
     Devices follow by themselves. If it is interrupted, run it again.
     """
-    version = Repository(fleets.load(folder).folder).renew_root(files.passphrase(passphrase_file), keys)
+    repository, passphrase = Repository(fleets.load(folder).folder), files.passphrase(passphrase_file)
+    version = repository.renew_root(passphrase, keys)
+    _endorse(repository, folder, passphrase)
     click.echo(f"version {version} of the root; copy {folder}/models/repository to the web server")
+
+
+def _endorse(repository: Repository, folder: Path, passphrase: bytes) -> list[str]:
+    """Have the fleet's authority vouch for the newest root; where it cannot, devices need a file, and a person is told."""
+    try:
+        return ["the word for the root"] if repository.endorse(Authority.open(folder, passphrase).endorse) else []
+    except (AuthorityError, FilesError) as error:
+        click.echo(f"nobody vouches for the root of the models: {error}", err=True)
+        click.echo(f"so devices need {folder}/models-root.json, as models.root_file says", err=True)
+        return []
 
 
 def _read(path: Path, limit: int, what: str) -> bytes:

@@ -16,7 +16,7 @@ from types import FrameType
 import click
 import structlog
 
-from provisioning import files, manage
+from provisioning import files, groups, manage
 from provisioning import fleet as fleets
 from provisioning import qr as codes
 from provisioning.authority import Authority
@@ -126,7 +126,9 @@ def claim() -> None:
 @click.option("--single", is_flag=True, help="For one device, and for five minutes instead of --days.")
 @click.option("--qr", is_flag=True, help="The same, as a QR code on this terminal: mien enroll --camera reads it.")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="The same, into a file: .png or .svg.")
-@click.option("--serial", help="The one box that it is for; with --single, --qr or --picture. Then the box need not know it.")
+@click.option(
+    "--serial", help="The one box that it is for, which is so approved; with --single, --qr or --picture. The box need not know it."
+)
 @DATABASE
 @PASSPHRASE
 def claim_new(
@@ -164,6 +166,10 @@ def claim_new(
             click.echo(codes.on_terminal(code))
         where = f"{picture} is" if picture else "This is"
         click.echo(f"{where} good until {until}, for one device, which reads it with mien enroll --camera. Whoever sees it has it.")
+        if serial is None:
+            click.echo(
+                "For any serial of the batch, so a box whose key is not listed needs mien-fleet approve; with --serial none does."
+            )
         return
     to = files.private_folder(folder / "claims" / name)
     files.write(to / "claim.key", key)
@@ -220,7 +226,9 @@ def label(folder: Path, device: str, labels: tuple[str, ...], database_url: str 
             name, equals, value = one.partition("=")
             if not equals:
                 raise WordsError(f"{one!r}: expected NAME=VALUE, such as store=berlin-3")
-            manage.set_label(registry, device, name, value or None)
+            version = groups.set_label(registry, device, name, value or None)
+            if version is not None:
+                click.echo(f"{device}: version {version}: what is wanted of its groups")
 
 
 @click.command()

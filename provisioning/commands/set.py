@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from provisioning import groups as group_wishes
 from provisioning import twin, twins
 from provisioning.commands.authority import FOLDER
 from provisioning.commands.registry import DATABASE, database
@@ -45,14 +46,14 @@ def set_(
     """Want settings of devices: KEY=VALUE as in a settings file, such as camera.fps=3; KEY= takes one back.
 
     Each device checks them with its own file, which they can only narrow, and applies them at the end of a window, all or none.
-    A group is those devices that have such labels now. mien-fleet twin shows what became of it.
+    A group is those devices that have such labels, and those that get them later. mien-fleet twin shows what became of it.
     """
     if not (devices or groups or everybody):
         raise WordsError("for which devices? give --device NAME, --group LABEL=VALUE or --all")
     wanted = twin.assignments(words)
     with opened(database(folder, database_url)) as registry:
         chosen = twins.select_devices(registry, devices, groups, everybody=everybody)
-        versions = twins.wish(registry, chosen, wanted)
+        versions = group_wishes.wish(registry, chosen, wanted, groups or (() if everybody else None))
     for name in chosen:
         click.echo(f"{name}: version {versions[name]}" if name in versions else f"{name}: nothing new")
 
@@ -66,6 +67,7 @@ def twin_(folder: Path, device: str | None, as_json: bool, database_url: str | N
     """Show what is wanted of DEVICE beside what it reports; without DEVICE, how far every device is."""
     with opened(database(folder, database_url)) as registry:
         found = twins.twins(registry, device)
+        wanted = group_wishes.listed(registry)
     if as_json:
         for one in found:
             click.echo(json.dumps(_plain(one)))
@@ -75,6 +77,9 @@ def twin_(folder: Path, device: str | None, as_json: bool, database_url: str | N
         rows = [("DEVICE", "STATE", "VERSION", "REPORTED", "SINCE")]
         rows += [(one.device, one.state, str(one.version), _version(one), _time(one.reported_at)) for one in found]
         _table(rows, [None, *(COLOURS[one.state] for one in found)])
+        for patterns, desired in wanted:
+            words = " ".join(f"{key}={_word(value)}" for key, value in desired.items())
+            click.echo(f"of {' and '.join(patterns) or 'all devices'}, also of those to come: {words}")
 
 
 @click.command()

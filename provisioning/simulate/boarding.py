@@ -101,7 +101,7 @@ class Boarding:
                 case Connect():
                     acts.append(self.open())
                 case Ask(step, nonce):
-                    acts.append(self._request(step, nonce))
+                    acts += [self._request(step, nonce), Tell("asked")]
                 case Finish():
                     acts.append(Tell("enrolled", now - self._began))
                 case Say(_, code) if code is not None:

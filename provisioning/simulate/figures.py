@@ -93,6 +93,7 @@ class Tally:
             "median_seconds": _round(quantile(self.enrolled, 0.5)),
             "p99_seconds": _round(quantile(self.enrolled, 0.99)),
             "curve": thinned([(at - self.began, number) for at, number in self.growth]),
+            "requests_sent": self.counts["asked"],
             "rejected": {
                 kind.removeprefix("rejected "): n for kind, n in sorted(self.counts.items()) if kind.startswith("rejected ")
             },

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import func, select
+
 from provisioning import files, manage
 from provisioning.authority import Authority
 from provisioning.facts import device_name
@@ -24,6 +26,7 @@ from provisioning.simulate.habits import Habits
 from provisioning.simulate.witness import Witness
 from provisioning.simulate.worker import Share, many_files
 from provisioning.simulate.world import World
+from provisioning.tables import AuditRow
 
 BATCH: Final = "simulated"
 PATIENCE: Final = 180.0  # seconds for a fleet to come back, beyond the time that was asked for
@@ -91,14 +94,15 @@ def rehearse(plan: Plan, world: World, show: Show) -> dict[str, Any]:
         with opened(world.database) as registry:
             manage.add_batch(registry, BATCH, "research", "EU", keys)
         witness = stack.enter_context(Witness(world.fleet, world.port, names))
-        return _Rehearsal(plan, world, workers, witness, show).figures()
+        return _Rehearsal(plan, world, workers, witness, show, name=run).figures()
 
 
 class _Rehearsal:
     """From "go" to the figures."""
 
-    def __init__(self, plan: Plan, world: World, workers: list[Employee], witness: Witness, show: Show) -> None:
+    def __init__(self, plan: Plan, world: World, workers: list[Employee], witness: Witness, show: Show, *, name: str) -> None:
         self._plan, self._world, self._workers, self._witness, self._show = plan, world, workers, witness, show
+        self._name = name
         self._tally = Tally(plan.devices, time.monotonic())
         self._peak = [0.0] * len(world.service_pids)
         self._broker_peak = self._rate = 0.0
@@ -169,7 +173,7 @@ class _Rehearsal:
             "seconds": round(took, 1),
             "processes": self._plan.workers,
             "registry": self._world.database.partition(":")[0].partition("+")[0],
-            "enrolment": tally.of_enrolment(),
+            "enrolment": {**tally.of_enrolment(), "requests_handled": self._handled()},
             "restart": tally.of_the_restart(),
             "reports": {
                 "made": sum(made.values()),
@@ -186,6 +190,12 @@ class _Rehearsal:
             "broker": {"peak_mib": round(self._broker_peak, 1)},
             "machine": {"cores": os.cpu_count(), "load": [round(one, 1) for one in os.getloadavg()]},
         }
+
+    def _handled(self) -> int:
+        """How many requests for enrolment the services have handled, by their audit log: three for each device at least."""
+        wanted = select(func.sum(AuditRow.times)).where(AuditRow.serial.startswith(f"SIM-{self._name}-"))
+        with opened(self._world.database) as registry:
+            return registry.transact(lambda session: int(session.scalar(wanted) or 0))
 
 
 def _share(plan: Plan, world: World, folder: Path, serials: tuple[str, ...], number: int) -> Share:

@@ -6,7 +6,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from provisioning import files
+from provisioning import bound, files
 from provisioning import fleet as fleets
 from provisioning.errors import BrokerError
 from provisioning.fleet import Fleet
@@ -91,7 +90,7 @@ class World:
                 process.wait()
 
     def _start(self, command: str, *words: str, log: str | None = None) -> subprocess.Popen[bytes]:
-        called = [sys.executable, "-m", "provisioning.cli", command, str(self.fleet.folder), *words]
+        called = bound.words("provisioning.cli", command, str(self.fleet.folder), *words)
         with self._log(log or command).open("ab") as file:
             return subprocess.Popen(called, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
@@ -110,6 +109,8 @@ class World:
 @contextmanager
 def of_its_own(devices: int, services: int, database: str | None) -> Iterator[World]:
     """A fleet in a temporary folder, with broker and services on free ports of this machine; nothing of it is left behind.
+
+    The servers end with this process also when it is killed; then the folder stays.
 
     Args:
         devices: The broker's queues are for so many.

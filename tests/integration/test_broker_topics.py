@@ -27,6 +27,8 @@ DEVICE_MAY_WRITE = {
     "mien/v1/d1/up/command/7",
     "mien/v1/d1/up/model",
     "mien/v1/d1/up/notice",
+    "mien/v1/d1/up/renew",
+    "mien/v1/d1/up/reply/7",
     f"mien-enroll/v1/d1/{KEY}/confirm",
 }
 DEVICE_MAY_READ = {
@@ -34,6 +36,8 @@ DEVICE_MAY_READ = {
     "mien/v1/d1/down/twin",
     "mien/v1/d1/down/command/7",
     "mien/v1/d1/down/model",
+    "mien/v1/d1/down/renew/accepted",
+    "mien/v1/d1/down/renew/rejected",
     f"mien-enroll/v1/d1/{KEY}/accepted",
     f"mien-enroll/v1/d1/{KEY}/rejected",
 }

@@ -94,6 +94,7 @@ def readable(path: Path) -> bool:
     ("words", "code", "said"),
     [
         (["--camera", "replay:/nowhere.mkv"], 69, "/nowhere.mkv"),
+        (["--camera", "v4l2:/dev/video99"], 69, "/dev/video99"),
         (["--broker", "mqtt://127.0.0.1:9"], 69, "mqtt://127.0.0.1:9: cannot reach the broker"),
         (["--camera", "nonsense"], 2, "choose one of"),
         (["--broker", "foo"], 2, "expected mqtt://host:port"),

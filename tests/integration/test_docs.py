@@ -21,7 +21,13 @@ from device.watch import load_nets
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 FOREIGN = re.compile(r"(^|/)(\.|build/)")  # environments, and what is built or fetched
-DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not FOREIGN.search(path.relative_to(ROOT).as_posix()))
+TOPS = [path for path in ROOT.iterdir() if not FOREIGN.search(f"{path.name}/")]  # whole systems run in build/ while others test
+DOCUMENTS = sorted(
+    path
+    for top in TOPS
+    for path in (top.rglob("*.md") if top.is_dir() else [top])
+    if path.suffix == ".md" and not FOREIGN.search(path.relative_to(ROOT).as_posix())
+)
 
 
 def blocks(language: str) -> list[str]:

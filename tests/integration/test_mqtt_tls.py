@@ -27,10 +27,14 @@ Start = Callable[..., Mosquitto]
 
 
 class Authority:
-    """A certificate authority of our own, with a certificate for a broker and one for a device."""
+    """A certificate authority of our own, with a certificate for a broker and one for a device.
+
+    Attributes:
+        hours: From when to when what it signs is valid, counted from now.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.hours = folder, (-1, 1)
         folder.mkdir()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
@@ -51,8 +55,8 @@ class Authority:
             subject_name=subject,
             public_key=key,
             serial_number=x509.random_serial_number(),
-            not_valid_before=now - dt.timedelta(hours=1),
-            not_valid_after=now + dt.timedelta(hours=1),
+            not_valid_before=now + dt.timedelta(hours=self.hours[0]),
+            not_valid_after=now + dt.timedelta(hours=self.hours[1]),
         ).add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         own = x509.SubjectKeyIdentifier.from_public_key(key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())

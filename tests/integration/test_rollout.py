@@ -47,8 +47,9 @@ class Site:
         self.box.key.parent.mkdir()
         self.name = world.old_device(self.box, "SN-1", days=1)
         self.file = self.box.folder / "settings.toml"
-        more = f'\n[models]\nroot_file = "{world.folder}/models-root.json"\ndetector = "short"\ntiles = 1\n'
-        self.file.write_text("demo = true\n" + self.file.read_text().replace(PERMISSIVE, SHOP) + more)
+        more = f'\n[models]\nroot_file = "{self.box.folder}/none"\ndetector = "short"\ntiles = 1\n'
+        text = self.file.read_text().replace(PERMISSIVE, SHOP).replace("ca_file", "rollouts = true\nca_file")
+        self.file.write_text(f"demo = true\n{text}{more}")
 
     def mien(self, command: str) -> Process:
         return self._start(sys.executable, "-m", "device.cli", command, "--settings", self.file)

@@ -42,6 +42,8 @@ def test_the_unit_of_the_camera_has_no_network_and_that_of_the_network_no_camera
 
     assert (watch["PrivateNetwork"], watch["RestrictAddressFamilies"]) == ("yes", "AF_UNIX AF_NETLINK")
     assert f"LimitMEMLOCK={watch['LimitMEMLOCK']}" == LOCK_LIMIT
+    assert (watch["IPAddressDeny"], send["IPAddressDeny"]) == ("any", "any")
+    assert watch["DevicePolicy"] == "closed"
     assert send["PrivateDevices"] == "yes"
     assert send["InaccessiblePaths"] == "-/var/lib/mien/state"  # the ε ledger
     assert (watch["User"], send["User"]) == ("mien-watch", "mien-send")

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent / "picamera2"
-PROJECT = Path(__file__).parents[2]
+from tests.system.picamera2_root import prepared, run
+
 COLOURS = ((200, 60, 40), (50, 180, 60), (60, 120, 190), (128, 128, 128))  # RGB
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def life() -> dict[str, Any]:
     """What happened in ``picamera2/scenario.py``, inside a Debian root made for it."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to make a Debian root and enter it")
-    for tool, package in (("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux"), ("apt-get", "apt")):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}: apt-get install {package}")
-    root = tmp_path_factory.mktemp("picamera2") / "root"
-    try:
-        made = subprocess.run([HERE / "root.sh", "build", root], check=False, capture_output=True, text=True, timeout=400)
-        assert made.returncode == 0, made.stderr
-        shutil.copytree(PROJECT / "device", root / "t" / "device", ignore=shutil.ignore_patterns("__pycache__"))
-        for script in HERE.glob("*.py"):
-            shutil.copy(script, root / "t")
-        shutil.copy(HERE / "virtual.yaml", root / "usr/share/libcamera/pipeline/virtual")
-        for number, colour in enumerate(COLOURS):
-            cv2.imwrite(str(root / "frames" / f"{number}.jpg"), np.full((480, 640, 3), colour[::-1], np.uint8))
-        ran = subprocess.run(
-            [HERE / "root.sh", "run", root, "python3", "/t/scenario.py"], check=False, capture_output=True, text=True, timeout=120
-        )
-        assert ran.returncode == 0, ran.stderr
-        yield {**json.loads(ran.stdout), "stderr": ran.stderr}
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with prepared([np.full((480, 640, 3), colour, np.uint8) for colour in COLOURS]) as place:
+        ran = run(place, "python3", "/t/scenario.py", timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    return {**json.loads(ran.stdout), "stderr": ran.stderr}
 
 
 def narrow(colour: tuple[int, ...]) -> list[float]:

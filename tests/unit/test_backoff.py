@@ -50,3 +50,16 @@ def test_after_a_restart_of_the_broker_no_second_has_five_percent_of_the_fleet_a
         share = max(Counter(map(int, back)).values()) / len(back)
         assert share < 0.04, (away, share)
         assert max(back) < 120
+
+
+def test_two_machines_with_one_name_end_each_others_connection_twice_a_minute_and_not_more() -> None:
+    """Each takes the name over when its wait is over; the other one then waits."""
+    rng = random.Random(1)
+    machines = [Backoff(60, rng.uniform), Backoff(60, rng.uniform)]
+    now, since, connected, changes = 0.0, 0.0, 0, 0
+    while now < 100 * 3600:
+        loser, connected = connected, 1 - connected
+        now += machines[loser].after(now - since)
+        since, changes = now, changes + 1
+
+    assert changes / 100 < 130  # an hour

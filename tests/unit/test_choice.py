@@ -77,13 +77,14 @@ def test_a_choice_is_replaced_as_a_whole_and_nothing_else_is_left(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"form": "int8"}', json.dumps({**INT8.model_dump(), "more": 1}), "x" * 9999])
-def test_a_damaged_choice_is_named_with_what_to_do(tmp_path: Path, content: str) -> None:
+def test_a_damaged_choice_is_named_with_what_to_do_and_the_usual_form_watches(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
 
     with pytest.raises(
         ModelError, match=r"models\.json: not what mien bench --choose --write writes .*; run that again, or remove"
     ):
-        load_nets(Settings(state_folder=tmp_path))
+        read_choice(tmp_path)
+    assert load_nets(Settings(state_folder=tmp_path)).hashes == load_nets(Settings(state_folder=tmp_path / "none")).hashes
 
 
 def test_a_choice_that_cannot_be_kept_is_said(tmp_path: Path) -> None:

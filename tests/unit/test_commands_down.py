@@ -13,6 +13,7 @@ from device.contract import dump
 from device.contract_command import LONGEST, CommandResult
 from device.publishers import Connected, Delivered, Disconnected, Message, Received, Refused
 from device.remember import REMEMBER
+from tests.limits import file_limit
 from tests.sending import Bench, Make
 
 COMMANDS = "mien/v1/shelf-7/down/command/"
@@ -250,10 +251,8 @@ def test_a_flush_that_cannot_send_has_failed(bench: Make, how: str) -> None:
 
 
 def test_a_disk_that_is_full_refuses_commands(b: Bench) -> None:
-    b.settings.send_folder.mkdir(exist_ok=True)
-    (b.settings.send_folder / "commands.json").mkdir()
-
-    b.happens(came("a1"))
+    with file_limit(0):
+        b.happens(came("a1"))
 
     assert said(b, "a1") == [("rejected", "unavailable")]
     assert left(b) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from device.contract import MAX_MESSAGE_BYTES, Ack
-from device.contract_command import Command
+from device.contract_command import Command, CommandResult
 from device.contract_messages import EVERY, kind
 from device.contract_model import ModelJob
 from device.contract_read import MAX_DEPTH, depth, read
@@ -81,3 +81,12 @@ def test_each_topic_has_its_message() -> None:
     assert kind("up/nothing") is None
     assert kind("up/nothing/a1") is None
     assert kind("") is None
+
+
+@pytest.mark.parametrize("key", ["\\u0000", "\\u001b[2J", "\\u202e", "\\n"])
+def test_a_key_that_would_do_something_to_a_terminal_or_a_database_is_told_without_that(key: str) -> None:
+    said = read(CommandResult, f'{{"schema": 1, "state": "succeeded", "{key}": 1}}'.encode())
+
+    assert isinstance(said, str)
+    assert "\ufffd" in said
+    assert said.isprintable()

@@ -32,7 +32,7 @@ def web(shop: Shop) -> Iterator[Web]:
 
 def get(shop: Shop, web: Web, staging: Path, stopping: Callable[[], bool] = lambda: False, **job: Any) -> None:
     (target,) = [one.target for one in shop.repository.releases()]
-    download(shop.job(target, **{"url": web.url, **job}), shop.root, staging, TLS, stopping)
+    download(shop.job(target, **{"url": web.url, **job}), lambda *_: shop.root, staging, TLS, stopping)
 
 
 def refused(shop: Shop, web: Web, staging: Path, **job: Any) -> str:

@@ -173,6 +173,32 @@ def test_a_claim_for_one_device_is_used_up_by_the_first(manager: Manager) -> Non
     assert manager.csr(first, "berlin.1")["said"] == "accepted"
 
 
+def test_a_claim_for_one_serial_is_its_approval_for_the_first_key_that_comes_and_no_other(manager: Manager) -> None:
+    first, second, rival = Box("SN-2"), Box("SN-2"), Box("SN-1")
+    manage.add_claim(manager.registry, "berlin", "berlin.1", "77", int(manager.clock()) + 300, single=True, serial="SN-2")
+
+    assert manager.enrol(first, "berlin.1")["said"] == "accepted"
+    assert manager.csr(second, "berlin.1")["said"] == "claim_used"
+    assert manager.csr(rival, "berlin.1")["said"] == "claim_used"
+    assert "approved with its claim" in manage.audit_log(manager.registry, "SN-2")[0].message
+
+
+def test_a_claim_for_one_serial_approves_neither_a_key_in_place_of_another_nor_one_that_was_revoked_or_is_not_the_listed(
+    manager: Manager, box: Box
+) -> None:
+    given = manager.enrol(box)
+    for number, serial in enumerate(["SN-1", "SN-1", "SN-2", "SN-2"]):
+        end = int(manager.clock()) + 300
+        manage.add_claim(manager.registry, "berlin", f"berlin.{number}", f"7{number}", end, single=True, serial=serial)
+    other = Box("SN-2")
+    manager.enrol(other, "berlin.2")
+
+    assert manager.csr(Box("SN-1"), "berlin.0")["said"] == "key_not_registered"
+    assert manager.csr(Box("SN-2"), "berlin.3")["said"] == "serial_in_use"
+    manage.to_revoke(manager.registry, given["device"])
+    assert manager.csr(box, "berlin.1")["said"] == "revoked"
+
+
 def test_two_live_certificates_of_a_serial_are_refused_by_the_database_itself(manager: Manager, box: Box) -> None:
     from sqlalchemy import text
 

@@ -32,6 +32,8 @@ CORE = {
     "policy",
     "jurisdictions",
     "consent",
+    "governor",
+    "reopen",
 }
 PURE_PACKAGES = {"numpy", "pydantic"}
 STANDARD_IO = {"os", "socket", "subprocess", "pathlib", "time", "threading", "random", "secrets", "tempfile", "shutil"}
@@ -58,13 +60,15 @@ ONE_ADAPTER = {
     },
     "gpiozero": {"device/gpio.py"},
     "segno": {"device/notice_html.py"},
-    "cryptography": {"device/bound.py", "device/identity.py"},
+    "cryptography": {"device/bound.py", "device/endorsed.py", "device/identity.py"},
     "click": {
         "device/cli.py",
         "device/commands/doctor.py",
+        "device/commands/egress.py",
         "device/commands/enroll_words.py",
         "device/commands/prove.py",
         "device/commands/settings_words.py",
+        "device/commands/soak_words.py",
     },
 }
 MAY_SEE_FRAMES = (

@@ -96,3 +96,12 @@ def test_a_disk_that_is_full_leaves_the_inbox_as_it_was(tmp_path: Path, monkeypa
 
     assert inbox.slot(tmp_path, "twin") == b"old"
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_folder_in_place_of_a_slot_is_nothing_and_costs_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "twin.json").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+
+    assert [inbox.slot(tmp_path, "twin") for _ in range(5)] == [None] * 5
+
+    assert len(os.listdir("/proc/self/fd")) == before

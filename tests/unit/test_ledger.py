@@ -18,6 +18,7 @@ from device.ledger import Ledger, LedgerBusyError, LedgerError
 from device.noise import Budget
 from device.privacy import Circumstances, Gate, Terms
 from tests.build import HASHES, NOON, SetClock, window
+from tests.limits import file_limit
 
 WINDOW = 900
 BUDGET = Budget(WINDOW, 1_000_000, 100_000_000)
@@ -173,22 +174,19 @@ def changed(content: bytes, **page: Any) -> bytes:
         lambda content: b"[]",
     ],
 )
-def test_a_damaged_file_stops_publishing_for_good_and_says_what_to_do(tmp_path: Path, clock: SetClock, damage: Any) -> None:
+def test_a_damaged_file_is_set_aside_and_the_budget_begins_empty(tmp_path: Path, clock: SetClock, damage: Any) -> None:
     opened(tmp_path, clock)
     file = tmp_path / "ledger.json"
     broken = damage(file.read_bytes())
     file.write_bytes(broken)
 
     with closing(Ledger(tmp_path, BUDGET, clock)) as ledger:
-        clock.move(30 * 86_400)
-
-        assert not ledger.charge()
         assert ledger.left == 0
-        assert ledger.refusal == ledger.damage
-    assert str(file) in ledger.damage
-    assert "remove it and start again" in ledger.damage
-    assert file.read_bytes() == broken
-    file.unlink()
+        assert not ledger.charge()
+        clock.move(WINDOW)
+        assert ledger.charge()
+    assert f"{file}: the ε ledger is damaged or was changed; it was moved to {file}.bad" in ledger.damage
+    assert (tmp_path / "ledger.json.bad").read_bytes() == broken
     assert opened(tmp_path, clock).damage == ""
 
 
@@ -202,11 +200,10 @@ def test_a_smaller_budget_in_the_settings_holds_at_once(tmp_path: Path, clock: S
 
 def test_a_disk_that_fails_publishes_nothing(ledger: Ledger, clock: SetClock, tmp_path: Path) -> None:
     clock.move(WINDOW)
-    (tmp_path / "ledger.tmp").mkdir()
 
-    assert not ledger.charge()
+    with file_limit(0):
+        assert not ledger.charge()
     assert "cannot be written" in ledger.refusal
-    (tmp_path / "ledger.tmp").rmdir()
     assert ledger.charge()
     assert ledger.refusal == ""
 
@@ -226,11 +223,11 @@ def test_a_second_process_on_the_same_ledger_is_75(ledger: Ledger, clock: SetClo
     assert caught.value.exit_code == 75
 
 
-def test_a_folder_or_a_file_that_cannot_be_used_is_73(tmp_path: Path, clock: SetClock) -> None:
+def test_a_folder_that_cannot_be_used_is_73(tmp_path: Path, clock: SetClock) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "ledger.json").symlink_to("/dev/zero")
+    (tmp_path / "link").symlink_to("/dev/null")
 
-    for folder in (tmp_path / "file", tmp_path):
+    for folder in (tmp_path / "file", tmp_path / "link"):
         with pytest.raises(LedgerError) as caught:
             Ledger(folder, BUDGET, clock)
         assert caught.value.exit_code == 73

@@ -142,17 +142,15 @@ def test_a_cut_download_goes_on_by_itself_and_says_why_it_waits(sending: Sending
     assert [asked for path, asked in web.asked if path.endswith(".tflite")] == [None, "bytes=300000-"]
 
 
-@pytest.mark.parametrize("wrong", ["status", "endless", "target", "signature"])
+@pytest.mark.parametrize("wrong", ["status", "endless", "target"])
 def test_what_will_not_get_better_is_rejected_at_once_and_leaves_nothing(sending: Sending, web: Web, wrong: str) -> None:
-    expected = {"status": "not_found", "endless": "too_large", "target": "not_found", "signature": "signature"}[wrong]
+    expected = {"status": "not_found", "endless": "too_large", "target": "not_found"}[wrong]
     if wrong == "status":
         web.status = 404
     elif wrong == "endless":
         web.endless = True
-    elif wrong == "target":
-        sending.target = "emotion-00000000.tflite"
     else:
-        (sending.folder / "root.json").write_bytes(Shop(sending.folder / "other").root)
+        sending.target = "emotion-00000000.tflite"
 
     sending.job(web.url)
 

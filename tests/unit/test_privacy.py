@@ -268,4 +268,4 @@ def test_the_ledger_comes_before_noise_and_noise_before_everything_that_looks_at
     ledger = names.index("charge_the_ledger")
 
     assert names[ledger : ledger + 3] == ["charge_the_ledger", "add_noise", "merge_with_those_that_wait"]
-    assert names[:ledger] == ["obey_the_policy", "say_that_it_was_paused"]  # neither looks at a figure
+    assert names[:ledger] == ["obey_the_policy", "say_that_it_was_paused", "say_that_nothing_was_seen"]  # none looks at a figure

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from device.contract_enroll import Step, enroll_topic
 from provisioning import fleet as fleets
-from provisioning import manage
+from provisioning import groups, manage
 from provisioning.errors import WordsError
 from provisioning.housekeeping import look_after_certificates
 from provisioning.mosquitto import Size
@@ -48,7 +48,7 @@ def test_the_whole_way_works_on_either_database(url: str, tmp_path: Path) -> Non
     given = manager.enrol(box)
 
     assert [one.state for one in manage.devices(manager.registry)] == ["live"]
-    manage.set_label(manager.registry, given["device"], "store", "berlin-3")
+    groups.set_label(manager.registry, given["device"], "store", "berlin-3")
     assert manage.devices(manager.registry)[0].labels == {"store": "berlin-3"}
     manager.close()
 
@@ -123,7 +123,7 @@ def die(*_):
 manager = Manager(Path(sys.argv[1]))
 where = sys.argv[2]
 if where == "before it is decided":
-    manager.intake._decide = die
+    manager.intake.decided = die
 elif where == "before it is stored":
     from sqlalchemy import event
     event.listen(manager.registry.engine, "commit", die)
@@ -179,4 +179,24 @@ def test_what_was_replaced_or_waited_too_long_is_put_on_the_revocation_list(tmp_
     assert {f"{one.serial_number:x}" for one in listed} == {dropped, superseded}
     assert manager.states("SN-2")[live].endswith("live")
     assert manage.ended(manager.registry) == {}
+    manager.close()
+
+
+def test_a_stranger_with_a_claim_cannot_fill_the_audit_log_nor_drive_out_what_is_known(url: str, tmp_path: Path) -> None:
+    manager, box = Manager(tmp_path, url).batch("berlin", {"SN-1": None}), Box("SN-1")
+    manager.csr(box)
+    strangers = [Box(f"SN-{number}") for number in range(100, 106)]
+    for number, stranger in enumerate(strangers):
+        manager.csr(stranger)
+        manager.ask("berlin", f"{number:064x}", "csr", b"{")
+
+    gone = manager.registry.forget_strangers(4)
+
+    left = manage.audit_log(manager.registry)
+    assert gone == 8
+    assert [one.code for one in left if one.serial == "SN-1"] == ["waiting"]
+    assert [one.serial for one in left if one.code == "unknown_serial"] == ["SN-104", "SN-105"]
+    assert len([one for one in left if one.code == "malformed"]) == 2
+    assert manager.registry.forget_strangers(4) == 0
+    assert {"batch", "claim"} <= {one.step for one in left}
     manager.close()

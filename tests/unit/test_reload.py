@@ -33,6 +33,9 @@ class Somebody:
         self.heard.append(f"asked at {now:g}")
         return bool(self.wishes)
 
+    def trying(self) -> bool:
+        return False
+
     def works(self) -> None:
         self.heard.append("works")
 

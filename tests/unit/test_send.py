@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from device.backlog import LOOK_EVERY
 from device.publishers import Connected, Delivered, Disconnected, NotListening, Refused
-from device.sender import REFUSED_WAIT, STATUS_EVERY, UNCONFIRMED
+from device.sender import REFUSED_WAIT, STATUS_EVERY, TOO_LARGE_WAIT, UNCONFIRMED
 from tests.build import put_reports
 from tests.sending import ACK, Make
 
@@ -55,11 +56,26 @@ def test_a_report_is_published_once_while_it_is_on_its_way(bench: Make) -> None:
 
 def test_only_so_many_are_on_their_way_at_once(bench: Make) -> None:
     b = bench(UNCONFIRMED + 5).happens(Connected())
-    assert len(b.publisher.messages) == UNCONFIRMED
+    assert b.published == list(range(1, UNCONFIRMED + 1))
 
     b.took(1)
 
-    assert len(b.publisher.messages) == UNCONFIRMED + 1
+    assert b.published == list(range(1, UNCONFIRMED + 2))
+
+
+def test_a_report_that_is_made_while_many_old_ones_wait_goes_before_them_and_they_in_order(bench: Make) -> None:
+    count = 3 * UNCONFIRMED
+    b = bench(count).happens(Connected())
+    put_reports(b.folder / "spool", 1)
+
+    b.later(LOOK_EVERY).took(1)
+    while on_the_way := set(b.published).intersection(b.held("new")):
+        b.took(*sorted(on_the_way))
+
+    live = count + 1
+    assert b.published.index(live) == UNCONFIRMED
+    assert [seq for seq in b.published if seq != live] == list(range(1, count + 1))
+    assert b.statuses[-1]["spool"]["dropped"] == 0
 
 
 def test_after_a_lost_connection_the_same_bytes_are_published_under_the_same_id(bench: Make) -> None:
@@ -126,6 +142,39 @@ def test_a_refusal_is_said_once_until_something_changes(bench: Make) -> None:
     b.later(REFUSED_WAIT)
     b.took(1).happens(Refused(b.token(2), "Not authorized"))
     assert len(b.said()) == 2
+
+
+def test_a_report_that_is_too_large_is_said_and_stays_and_others_go_on(bench: Make) -> None:
+    b = bench(3).happens(Connected())
+
+    b.happens(Delivered(1), Refused(b.token(1), "too large", alone=True)).took(2, 3).later(REFUSED_WAIT + 1)
+
+    assert (b.held("new"), b.published) == ([1], [1, 2, 3])
+    assert b.said() == ["too large. This report stays in the spool, others go on"]
+    assert (b.sender.refusal, b.sender.flushed()) == ("too large", "too large")
+    b.happens(Disconnected("the broker restarts, with a larger limit", 1.0), Connected())
+    b.later(TOO_LARGE_WAIT).took(1)
+    assert (b.held("new"), b.sender.refusal) == ([], "")
+
+
+def test_an_online_status_is_kept_for_minutes_only_a_farewell_for_ever(bench: Make) -> None:
+    """So that nothing is left of a device that died while its broker could not tell."""
+    b = bench().happens(Connected())
+
+    (birth,) = b.publisher.messages.values()
+
+    assert birth.expiry is not None
+    assert 2 * STATUS_EVERY < birth.expiry <= 4 * STATUS_EVERY
+    assert b.sender.status("offline").expiry is None
+
+
+def test_the_status_counts_connections_and_how_often_a_copy_of_this_device_took_its_place(bench: Make) -> None:
+    b = bench().happens(Connected())
+
+    for end in Disconnected("a copy", 1.0, taken_over=True), Disconnected("the network", 1.0):
+        b.happens(end, Connected())
+
+    assert [(status["connections"], status["taken_over"]) for status in b.statuses] == [(1, 0), (2, 1), (3, 1)]
 
 
 def test_a_refused_status_is_said_once_and_holds_no_report_back(bench: Make) -> None:

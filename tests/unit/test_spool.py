@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from device import durable
 from device.contract import dump
 from device.errors import SpoolBusyError, SpoolError
 from device.spool import Limits, Spool, SpoolFullError, seq_of
@@ -59,7 +60,34 @@ def test_a_report_is_on_the_disk_before_it_can_be_seen_and_its_place_before_put_
 
     put_reports(tmp_path, 1)
 
-    assert done == ["sync tmp/report-000000000001.json", "rename", "sync new"]
+    assert done == ["sync .", "sync .", "sync .", "sync .", "sync tmp/report-000000000001.json", "rename", "sync new"]
+
+
+def test_a_folder_that_is_made_is_durable_with_those_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+
+    durable.make_folder(tmp_path / "a" / "b")
+    durable.make_folder(tmp_path / "a" / "b")
+
+    assert synced == [tmp_path / "a", tmp_path]
+
+
+def test_a_report_is_read_once_its_name_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it could be sent, lost in a power cut, and its number given to another one."""
+    put_reports(tmp_path, 3)
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+
+    with closing(Spool(tmp_path, "send")) as spool:
+        for path in spool.waiting():
+            spool.read(path)
+        assert synced == [tmp_path / "new"]  # once for all that were there
+        put_reports(tmp_path, 1)
+        synced.clear()
+        spool.read(spool.waiting()[-1])
+
+    assert synced == [tmp_path / "new"]
 
 
 def test_reports_wait_in_the_order_in_which_they_were_put(tmp_path: Path) -> None:

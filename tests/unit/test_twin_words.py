@@ -17,7 +17,7 @@ from device.contract_twin import ReportedTwin, TwinError
 from device.errors import MienError
 from device.settings import parse
 from device.twin import Page, Wish, merged, message
-from provisioning import manage, twins
+from provisioning import groups, manage, twins
 from provisioning.cli import main as mien_fleet
 from tests.build import settings_text
 from tests.fleet import Box, Manager
@@ -97,7 +97,7 @@ class Fleet:
             box = Box(serial)
             manage.add_batch(self.manager.registry, "berlin", "retail", "DE", {serial: box.id})
             self.names.append(str(self.manager.enrol(box)["device"]))
-            manage.set_label(self.manager.registry, self.names[-1], "store", store)
+            groups.set_label(self.manager.registry, self.names[-1], "store", store)
 
     def run(self, command: str, *words: str) -> tuple[int, str]:
         result = CliRunner().invoke(mien_fleet, [command, str(self.folder), *words])

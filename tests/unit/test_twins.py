@@ -13,7 +13,7 @@ from device.contract import dump
 from device.contract_twin import ReportedTwin, TwinError
 from device.settings import Settings
 from device.twin import values
-from provisioning import manage, twin, twins
+from provisioning import groups, manage, twin, twins
 from provisioning.errors import WordsError
 from tests.fleet import Box, Manager
 
@@ -130,8 +130,8 @@ def test_waits_grow_to_a_quarter_of_a_day() -> None:
 
 def test_a_wish_for_a_group_is_stored_sent_once_and_audited(manager: Manager) -> None:
     berlin, hamburg = enrolled(manager, "SN-1", "SN-2")
-    manage.set_label(manager.registry, berlin, "store", "berlin-3")
-    manage.set_label(manager.registry, hamburg, "store", "hamburg-1")
+    groups.set_label(manager.registry, berlin, "store", "berlin-3")
+    groups.set_label(manager.registry, hamburg, "store", "hamburg-1")
     chosen = twins.select_devices(manager.registry, [], ["store=berlin*"])
 
     assert twins.wish(manager.registry, chosen, {"window_seconds": 1800, "camera.fps": 2}) == {berlin: 1}

@@ -19,7 +19,7 @@ import pytest
 from device.cameras import CameraOptions
 from device.cameras._grabber import start
 from device.cameras._limit import Pace, within
-from device.cameras._opencv import frame_from_bgr, quiet
+from device.cameras._opencv import frame_from_bgr, quiet, unfolded
 from device.cameras.v4l2 import elements, open_camera
 from device.errors import CameraError, CameraStoppedError
 
@@ -232,3 +232,17 @@ def test_a_picture_is_turned_to_rgb_in_its_own_memory() -> None:
 
     assert np.array_equal(frame.pixels, expected)
     assert np.shares_memory(frame.pixels, bgr)
+
+
+def test_a_picture_that_comes_as_one_row_of_bytes_gets_its_rows_back_in_its_own_memory(tmp_path: Path, recording: bytes) -> None:
+    """As OpenCV 4.11 has it where a driver delivers BGR itself (seen with vivid)."""
+    capture = cv2.VideoCapture(str(tmp_path / "recording.mkv"))
+    good, picture = capture.read()
+    assert good
+
+    rows = unfolded(picture.reshape(1, -1), capture)
+
+    assert np.array_equal(rows, picture)
+    assert np.shares_memory(rows, picture)
+    assert unfolded(picture, capture) is picture
+    assert unfolded(picture.reshape(1, -1)[:, :-3], capture).shape[0] == 1  # of another size: somebody else must refuse it

@@ -94,6 +94,28 @@ def test_the_time_in_which_a_camera_opens_for_somebody_who_consents_counts_as_wa
     assert over[0].coverage == over[1].coverage
 
 
+def test_a_device_that_is_told_to_go_slowly_watches_all_the_time() -> None:
+    windows, over = Windows(10, 0.2), []
+    for now in every(2.0, 0.0, 30.0):
+        windows.pace(2.0)
+        over += frames(windows, [now])
+
+    assert [(done.coverage, done.fps) for done in over] == [(1.0, 0.5), (1.0, 0.5)]
+
+
+def test_a_window_before_any_frame_is_unwatched_and_one_in_a_pause_is_paused() -> None:
+    windows, over = Windows(10, 0.2), []
+    for now in every(0.5, 0.0, 41.0):
+        while done := windows.due(now):
+            over.append(done)
+        if 10 <= now < 25:
+            windows.rest(now)
+        else:
+            windows.blind(now)
+
+    assert [(done.unwatched, done.paused) for done in over] == [(True, False), (False, True), (False, True), (True, False)]
+
+
 def test_a_pause_across_windows_that_become_one_report_is_one_pause() -> None:
     windows, parts = Windows(10, 0.2), []
     for now in every(0.2, 0.0, 31.0):

@@ -5,8 +5,6 @@ import json
 import os
 import time
 
-import shim  # noqa: F401  (first: it prepares picamera2)
-
 from device.cameras import CameraOptions
 from device.cameras.picamera2 import open_camera
 from device.errors import CameraError

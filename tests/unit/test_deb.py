@@ -1,0 +1,66 @@
+"""What goes into the Debian package: packaging/deb.py is a program, so it is run like one."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def deb() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "packaging" / "deb.py"))
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
+def test_every_package_that_mien_needs_is_taken_by_hash_and_numpy_is_not(deb: dict[str, Any], python: str, machine: str) -> None:
+    lines = deb["locked"](LOCK, python, machine)
+
+    names = {line.partition("==")[0] for line in lines}
+    assert {"ai-edge-litert", "click", "cryptography", "opencv-python-headless", "pydantic", "tuf", "iotcore", "rich"} <= names
+    assert not names & {"numpy", "tomli", "hatchling"}
+    assert all(re.search(r"==\S+( --hash=sha256:[0-9a-f]{64})+$", line) for line in lines)
+
+
+def test_a_mark_is_judged_by_the_device_and_not_by_the_machine_that_builds(deb: dict[str, Any]) -> None:
+    old, arm = 'python_full_version < "3.12"', 'platform_machine == "aarch64"'
+    lock = f"a==1 ; {old} \\\n    --hash=sha256:aa\nb==2 ; {arm} \\\n    --hash=sha256:bb\n"
+
+    assert deb["locked"](lock, "3.11", "x86_64") == ["a==1 --hash=sha256:aa"]
+    assert deb["locked"](lock, "3.13", "aarch64") == ["b==2 --hash=sha256:bb"]
+
+
+def test_every_unit_and_every_page_that_a_unit_names_is_in_the_package(deb: dict[str, Any]) -> None:
+    placed = {file.name: place for place, file in deb["systemd_files"]()}
+    documents = {place for place, _ in deb["documents"]()}
+
+    for file in (ROOT / "systemd").iterdir():
+        assert file.name in placed or file.name == "README.md", f"{file}: packaging/deb.py does not know where it belongs"
+        for page in re.findall(r"file:///(\S+)", file.read_text()):
+            assert page in documents, f"{file} names {page}"
+
+
+def test_scripts_that_run_as_root_are_good_shell() -> None:
+    for name in ("mien", "postinst", "prerm", "postrm"):
+        subprocess.run(["sh", "-n", ROOT / "packaging" / "debian" / name], check=True)
+
+
+def test_a_machine_without_git_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "packaging").mkdir()
+    (tmp_path / "packaging" / "deb.py").write_bytes((ROOT / "packaging" / "deb.py").read_bytes())
+    words: list[str | Path] = [sys.executable, tmp_path / "packaging" / "deb.py", "amd64"]
+
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("deb: ")
+    assert "SOURCE_DATE_EPOCH" in done.stderr or "dpkg-deb is not installed" in done.stderr

@@ -1,0 +1,172 @@
+"""Whom a device trusts with models when nobody has told it by hand: whom its fleet's authority vouches for, and nobody else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from device import endorsed, trust
+from device.contract_model import ENDORSED, EndorsedRoot, endorsed_bytes
+from device.endorsed import for_sending, for_watching
+from device.rollout import RolloutError
+from device.settings import Settings, parse
+from provisioning.authority import Authority
+from tests.build import settings_text
+from tests.identities import PASSPHRASE, device
+from tests.repository import Shop
+
+
+class Site:
+    """A fleet with an authority and a repository of models, and a device that has the fleet's ``ca.pem`` and no more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = Authority.create(folder / "fleet", PASSPHRASE)
+        self.shop = Shop(folder / "fleet")
+        self.settings = self.with_it(f'ca_file = "{folder}/fleet/ca.pem"\nrollouts = true')
+        self.staged = folder / "staged"
+        self.asked: list[str] = []
+
+    def with_it(self, broker: str) -> Settings:
+        text = settings_text(self.folder, "mqtts://localhost:1", broker=broker)
+        return parse(f'{text}\n[models]\nroot_file = "{self.folder}/none"\n', "f")
+
+    def fetch(self, name: str, limit: int) -> bytes | None:
+        self.asked.append(name)
+        path = self.shop.served / "metadata" / name
+        return path.read_bytes()[: limit + 1] if path.exists() else None
+
+    def vouch(self, **other: Any) -> None:
+        """What the repository gives to devices; as the authority says, or else."""
+        self.shop.repository.endorse(self.authority.endorse)
+        path = self.shop.served / "metadata" / ENDORSED
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), **other}))
+
+    def send(self) -> bytes:
+        return for_sending(self.settings, self.staged, self.fetch)
+
+    def watch(self) -> bytes:
+        return for_watching(self.settings, self.staged)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def refused(ask: Callable[[], bytes]) -> str:
+    with pytest.raises(RolloutError) as caught:
+        ask()
+    assert caught.value.reason == "no_root"
+    return str(caught.value)
+
+
+def test_both_processes_trust_the_root_that_the_authority_vouches_for_and_it_is_fetched_once(site: Site) -> None:
+    site.vouch()
+
+    assert [site.send(), site.send(), site.watch()] == [site.shop.root] * 3
+
+    assert site.asked == [ENDORSED]
+
+
+def test_the_watching_process_keeps_the_first_root_whatever_is_staged_later(site: Site, tmp_path: Path) -> None:
+    site.vouch()
+    site.send()
+    first = site.watch()
+    other = Shop(tmp_path / "other")
+    (site.staged / ENDORSED).write_text(site.authority.endorse(other.root).model_dump_json(by_alias=True))
+
+    assert site.watch() == first
+    assert other.root != first
+
+
+def test_a_root_that_was_renewed_is_followed_from_the_one_that_is_kept(site: Site, tmp_path: Path) -> None:
+    site.vouch()
+    site.send()
+    first = site.watch()
+    site.shop.repository.renew_root(b"only for this test")
+    target = site.shop.publish()
+
+    found = trust.find(site.shop.job(target), first, tmp_path / "cache", site.fetch)
+
+    assert found.model.path.endswith(target)
+    assert "2.root.json" in site.asked
+
+
+def test_a_root_that_was_installed_by_hand_counts_alone(site: Site) -> None:
+    site.vouch()
+    site.settings.models.root_file.write_bytes(b"by hand")
+
+    assert (site.send(), site.watch(), site.asked) == (b"by hand", b"by hand", [])
+
+
+def test_no_device_of_the_fleet_can_vouch_for_a_root(site: Site, tmp_path: Path) -> None:
+    """Its certificate is signed by the same authority, which some have in ``ca_file``, too."""
+    (tmp_path / "fleet" / "ca.pem").write_bytes(site.authority.bundle_pem)
+    thief = device(site.authority, tmp_path, "thief")
+    key = serialization.load_pem_private_key(thief.key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    root = Shop(tmp_path / "other").root
+    signature = key.sign(endorsed_bytes(root), ec.ECDSA(hashes.SHA256())).hex()
+    site.vouch(root=root.decode(), signer=thief.certificate.read_text(), signature=signature)
+
+    assert "has signed" in refused(site.send)
+
+
+def test_an_authority_of_another_fleet_cannot_vouch_for_a_root(site: Site, tmp_path: Path) -> None:
+    other = Authority.create(tmp_path / "foreign", PASSPHRASE)
+    site.vouch(**other.endorse(site.shop.root).model_dump(by_alias=True))
+
+    refused(site.send)
+
+
+@pytest.mark.parametrize(
+    "other", [{"root": "{}"}, {"signature": "00" * 70}, {"signature": "x"}, {"signer": "x"}, {"signer": ""}, {"schema": 2}]
+)
+def test_whatever_was_changed_in_it_is_noticed_by_both(site: Site, other: dict[str, Any]) -> None:
+    site.vouch(**other)
+    site.staged.mkdir()
+    (site.staged / ENDORSED).write_bytes((site.shop.served / "metadata" / ENDORSED).read_bytes())
+
+    refused(site.send)
+    refused(site.watch)
+    assert not (site.settings.state_folder / ENDORSED).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[" * 10_000, b"\xff\xfe{}", b" " * 2**20])
+def test_what_is_no_message_of_this_contract_is_refused(site: Site, content: bytes) -> None:
+    site.staged.mkdir()
+    (site.staged / ENDORSED).write_bytes(content)
+    (site.shop.served / "metadata" / ENDORSED).write_bytes(content)
+
+    refused(site.send)
+    refused(site.watch)
+
+
+def test_a_repository_without_it_and_a_device_without_an_authority_are_told_apart(site: Site) -> None:
+    assert "mien-fleet model refresh" in refused(site.send)
+    site.vouch()
+    site.settings = site.with_it("")
+
+    assert "without broker.ca_file" in refused(site.send)
+
+
+def test_the_authority_that_follows_vouches_again_and_old_words_still_count(site: Site) -> None:
+    assert site.shop.repository.endorse(site.authority.endorse)
+    before = EndorsedRoot.model_validate_json((site.shop.served / "metadata" / ENDORSED).read_bytes())
+    assert not site.shop.repository.endorse(site.authority.endorse)
+    site.send()
+    site.authority.announce()
+    site.authority.use_announced()
+
+    assert site.shop.repository.endorse(site.authority.endorse)
+
+    after = EndorsedRoot.model_validate_json((site.shop.served / "metadata" / ENDORSED).read_bytes())
+    assert before.signer != after.signer
+    assert endorsed._checked(after.model_dump_json(by_alias=True).encode(), site.settings) == site.watch() == site.shop.root
