@@ -41,7 +41,7 @@ class Backlog:
         else:
             found = self._spool.waiting()
             self._waiting.extend(found)
-        self._newest_seen = max(map(seq_of, found), default=self._newest_seen)
+        self._newest_seen = max([self._newest_seen, *map(seq_of, found)])  # 0: no report
         self._look_due = now + LOOK_EVERY
 
     def again(self, paths: Sequence[Path]) -> None:

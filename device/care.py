@@ -40,6 +40,7 @@ class Care:
         self._vitals = Vitals(settings, clock.now())
         self._due = float("-inf")
         self._frames, self._spent = 0, cpu()
+        self._opening = False
         self.machine: Machine | None = None
         self.memory = 0.0
         self.worn = False
@@ -75,6 +76,10 @@ class Care:
         """A frame was read."""
         self._frames += 1
 
+    def opening(self) -> None:
+        """The camera is about to be opened: what that costs is no frame's, and where somebody consents it tells that they do."""
+        self._opening = True
+
     def look(self, now: float) -> None:
         """Measure, where it is time to."""
         if now < self._due:
@@ -83,9 +88,9 @@ class Care:
         firmware = machine.firmware(self._root)
         celsius = machine.celsius(self._root)
         spent, cost = self._cpu(), None
-        if self._frames:
+        if self._frames and not self._opening:
             cost = (spent - self._spent) / self._frames
-        self._frames, self._spent = 0, spent
+        self._frames, self._spent, self._opening = 0, spent, False
         self._governor.step(Sensed(celsius, firmware is not None and firmware.throttled, cost))
         self.memory = machine.megabytes(self._root)
         measured = Measured(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
@@ -24,6 +24,14 @@ from device.contract_read import MAX_DEPTH, depth
 from device.rollout import RolloutError
 from device.settings import Settings
 
+ODD_CERTIFICATE: Final = (  # what cryptography raises for one, beside ValueError and TypeError
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 ADVICE: Final = "run mien-fleet model refresh, copy the repository to the web server, and start the rollout anew"
 
 
@@ -100,7 +108,7 @@ def _checked(content: bytes, settings: Settings) -> bytes | None:
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return None
         key.verify(bytes.fromhex(said.signature), endorsed_bytes(root), ec.ECDSA(hashes.SHA256()))
-    except (ValidationError, OSError, ValueError, TypeError, StopIteration, InvalidSignature, x509.ExtensionNotFound):
+    except (ValidationError, OSError, ValueError, TypeError, StopIteration, *ODD_CERTIFICATE):
         return None
     return root
 

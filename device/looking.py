@@ -63,6 +63,11 @@ class Eye:
             self._camera = opened if self._keep else Guarded(opened, self._guard)
         return self._camera
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has to be opened first."""
+        return self._camera is None
+
     def due(self, now: float) -> bool:
         """Whether a picture may be asked for: not while a camera that has failed is left alone."""
         return self._reopening.due(now)
@@ -163,7 +168,10 @@ def look(
             controls.wait(NAP)
         elif by_button and not consent.given(now):
             eye.rest()
-            listener.idle(now)
+            if eye.failing:  # for as long as it fails, consent or not: else the status would follow who consents
+                listener.blind(now, "camera")
+            else:
+                listener.idle(now)
             controls.wait(1 / settings.camera.fps)
         elif not eye.due(now):
             listener.blind(now, "camera")
@@ -173,12 +181,20 @@ def look(
         else:
             was_failing = eye.failing
             try:
-                seen = observe(eye.open())
+                if eye.closed:
+                    care.opening()
+                camera = eye.open()
+                if told:
+                    systemd.alive()  # opening, and the first picture, may each take as long as a camera may
+                seen = observe(camera)
             except EndOfFrames:
                 return
             except Darkness:
                 eye.works(clock.now())
-                listener.blind(clock.now(), "dark")
+                if by_button:  # that it is dark would tell that somebody consents
+                    listener.see(Observation(clock.now(), 1.0, ()))
+                else:
+                    listener.blind(clock.now(), "dark")
             except CameraError as error:
                 if trying() or not eye.failed(clock.now()):
                     raise

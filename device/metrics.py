@@ -6,8 +6,10 @@ spool.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from device.errors import OutputError
 from device.version import VERSION
 
 PATIENCE: Final = 2.0  # seconds for one who asks
+PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)  # while others hold too much
 LONGEST: Final = 4096  # bytes of a question
 BACKLOG: Final = 4
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' text format
@@ -88,6 +91,8 @@ def served(path: Path | None) -> Iterator[Board]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_socket() and path.stat().st_size:
+                raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
             path.unlink(missing_ok=True)
             before = os.umask(0o117)  # for this user and its group
             try:
@@ -113,8 +118,11 @@ def _answer(listening: socket.socket, board: Board) -> None:
     while True:
         try:
             caller, _ = listening.accept()
-        except OSError:
-            return  # it was closed
+        except OSError as error:
+            if error.errno not in PASSING:
+                return  # it was closed
+            time.sleep(PATIENCE)
+            continue
         with caller, suppress(OSError):
             caller.settimeout(PATIENCE)
             caller.sendall(reply(_question(caller), board.said))

@@ -215,9 +215,10 @@ class Gate:
             window.erase()
         reports: list[Report] = []
         if waiting is not None:
-            held, stretch, first = waiting
+            _, stretch, first = waiting
             if draft.withheld in ("budget", "policy", "paused", "unwatched"):
-                reports.append(self._report(replace(held, withheld="k"), stretch, replace(first, seq=circumstances.seq)))
+                self._waiting = waiting
+                reports += self.end(circumstances.seq)
                 circumstances = replace(circumstances, seq=circumstances.seq + 1)
             else:
                 window = stretch.joined(window)
@@ -228,6 +229,14 @@ class Gate:
         else:
             reports.append(self._report(draft, window, circumstances))
         return tuple(reports)
+
+    def end(self, seq: int) -> tuple[Report, ...]:
+        """Nothing comes any more with which the windows that are held could be merged: say that they were, and no figure."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return ()
+        held, stretch, first = waiting
+        return (self._report(replace(held, withheld="k"), stretch, replace(first, seq=seq)),)
 
     def _report(self, draft: Draft, window: Window, circumstances: Circumstances) -> Report:
         figures, terms = draft.withheld is None, self._terms

@@ -18,6 +18,7 @@ FIRST: Final = 1.0  # seconds before a camera that has failed is opened again
 LONGEST: Final = 30.0  # seconds between two tries
 SETTLED: Final = 60.0  # seconds of work after which what was before is forgotten
 GIVE_UP: Final = 600.0  # seconds
+UNTRIED: Final = 120.0  # seconds beyond which nobody has tried, as in a pause: they do not count
 
 
 class Reopening:
@@ -43,6 +44,8 @@ class Reopening:
         self._forget(now)
         if self._since is None:
             self._since = now
+        elif now - self._next > UNTRIED:
+            self._since += now - self._next
         self.failing, self._works = True, None
         self._next, self._wait = now + self._wait, min(2 * self._wait, LONGEST)
         return now - self._since >= GIVE_UP

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from device import health
 from device.care import Care
 from device.clock import Clock
-from device.contract import Envelope, Health, ModelHashes, Trouble, utc
+from device.contract import Envelope, Health, ModelHashes, Report, Trouble, utc
 from device.errors import SpoolError
 from device.ledger import Ledger
 from device.noise import discrete_laplace
@@ -62,7 +62,8 @@ class Watcher:
 
     def see(self, seen: Observation, *, idle: bool = False) -> None:
         """Take in one frame's numbers; publish the windows that it ends. One that ends the run is not counted any more."""
-        self._blind = None
+        if self._blind != "dark":  # a light that goes on is told when the window is over: somebody may have come
+            self._blind = None
         self._end(seen.taken_at, saw=True)
         if self._run.over:
             return
@@ -86,16 +87,22 @@ class Watcher:
 
     def blind(self, now: float, why: Trouble) -> None:
         """Nothing can be seen, so nothing is counted; publish the windows that end meanwhile."""
-        self._blind = why
-        self._end(now, saw=False)
-        if not self._run.over:
+        dark = why == "dark"
+        self._end(now, saw=dark)
+        if not self._run.over and dark:
+            self._windows.frame(now, dark=True)
+        elif not self._run.over:
             self._windows.blind(now)
+        if not dark or not self._windows.seen:  # neither is it told within a window that it has become dark
+            self._blind = why
         self.tell()
 
     def finish(self) -> None:
         """Publish the window that has begun; its coverage says that it was cut short."""
         if over := self._windows.finish():
             self._publish(over, last=True)
+        else:
+            self._put(self._gate.end(self._outbox.next_seq))
 
     def tell(self, trouble: Trouble | None = None) -> None:
         """Write the health file: on its schedule, and at once when watching ends with a trouble."""
@@ -126,7 +133,6 @@ class Watcher:
         counts = self._tracks.close_window()
         window.counts = counts.cells if self._emotion else {"unknown": sum(counts.cells.values())}
         window.opted_out = counts.opted_out
-        now = self._clock.now()
         circumstances = Circumstances(
             seq=self._outbox.next_seq,
             start=self._clock.utc(window.start),
@@ -137,6 +143,8 @@ class Watcher:
             last=last,
         )
         self._lowered = False
+        if self._blind == "dark":
+            self._blind = None
         try:
             reports = self._gate.release(window, circumstances)
         except PrivacyError as error:
@@ -147,8 +155,11 @@ class Watcher:
         if self._ledger and self._ledger.refusal:
             self._trouble = "budget"
             self._log.warning(self._ledger.refusal)
+        self._put(reports)
+
+    def _put(self, reports: tuple[Report, ...]) -> None:
         for report in reports:
-            self._outbox.put(Envelope(time=utc(self._clock.utc(now)), report=report))
+            self._outbox.put(Envelope(time=utc(self._clock.utc(self._clock.now())), report=report))
 
 
 def gate(settings: Settings, ledger: Ledger | None) -> Gate:

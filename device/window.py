@@ -19,6 +19,7 @@ class Window:
         seconds: Its fixed length.
         counts: People per cell, each person once.
         frames: How many frames were read in it.
+        dark: How many of them were black, and so was every other one for long before.
         watched: Seconds of it in which frames came.
         pauses: How often watching was paused in it; a pause that goes on from before counts.
         carried: Whether it began in such a pause.
@@ -33,6 +34,7 @@ class Window:
     pauses: int = 0
     carried: bool = False
     opted_out: int = 0
+    dark: int = 0
 
     @property
     def end(self) -> float:
@@ -40,23 +42,31 @@ class Window:
 
     @property
     def coverage(self) -> float:
-        """Share of the time with frames, 0 to 1."""
-        return min(1.0, self.watched / self.seconds)
+        """Share of the time with frames, 0 to 1; 0 where nothing could be seen in any."""
+        return min(1.0, self.watched / self.seconds) if self.seen else 0.0
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything could be seen in some of it.
+
+        Where it could, dark time counts as watched: else the coverage would tell when a light went on.
+        """
+        return self.frames > self.dark
 
     @property
     def paused(self) -> bool:
         """Whether nothing was looked at in all of it, because it was paused."""
-        return self.frames == 0 and self.pauses > 0
+        return not self.seen and self.pauses > 0
 
     @property
     def unwatched(self) -> bool:
         """Whether nothing could be seen in all of it: no camera worked, or it was dark."""
-        return self.frames == 0 and self.pauses == 0
+        return not self.seen and self.pauses == 0
 
     @property
     def fps(self) -> float:
         """Frames per second while frames came."""
-        return self.frames / self.watched if self.watched > 0 else 0.0
+        return self.frames / self.watched if self.seen and self.watched > 0 else 0.0
 
     def erase(self) -> None:
         """Forget the counts; called as soon as the rules have seen them."""
@@ -73,6 +83,7 @@ class Window:
             watched=self.watched + later.watched,
             pauses=self.pauses + later.pauses - later.carried,
             carried=self.carried,
+            dark=self.dark + later.dark,
         )
 
 
@@ -102,17 +113,19 @@ class Windows:
         self._current = Window(over.end, self._seconds, pauses=int(self._resting), carried=self._resting)
         return over
 
-    def frame(self, now: float, *, idle: bool = False) -> None:
+    def frame(self, now: float, *, idle: bool = False, dark: bool = False) -> None:
         """Count a frame taken at ``now``, in the window that ``due`` has left open.
 
         Args:
             idle: It stands for one that was not taken, because nobody consents. Until the next one all time counts as watched: how
                 long a camera takes to open would tell how often somebody consented.
+            dark: It is black, and so was every other one for long before.
         """
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), now
         self._current.watched += self._watched(now, self._current.start, now)
         self._current.frames += 1
+        self._current.dark += dark
         self._last, self._resting, self._idle = now, False, idle
 
     def blind(self, now: float) -> None:
@@ -120,6 +133,11 @@ class Windows:
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), float("-inf")
         self._resting = self._idle = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything could be seen in the window that has begun."""
+        return self._current is not None and self._current.seen
 
     def pace(self, frame_seconds: float) -> None:
         """From now on one frame stands for so long."""
@@ -135,9 +153,9 @@ class Windows:
     def finish(self) -> Window | None:
         """The window that has begun, if there is anything to say of it: watching stops before its end."""
         over, self._current = self._current, None
-        if over is None or (over.frames == 0 and not over.pauses):
+        if over is None or (not over.seen and not over.pauses):
             return None
-        if over.frames == 0:
+        if not over.seen:
             return over
         over.watched = min(over.watched + self._frame_seconds, float(self._seconds))
         return over

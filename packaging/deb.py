@@ -135,6 +135,7 @@ def documents() -> Iterator[tuple[str, Path]]:
     """What is read beside the program; the units name ``/opt/mien/README.md`` and pages of ``/opt/mien/docs``."""
     for name in ("README.md", "LICENSE", "NOTICE"):
         yield f"opt/mien/{name}", ROOT / name
+    yield "opt/mien/systemd/README.md", ROOT / "systemd/README.md"
     for page in sorted((ROOT / "docs").rglob("*.md")):
         yield f"opt/mien/docs/{page.relative_to(ROOT / 'docs')}", page
     for picture in sorted((ROOT / "docs" / "images").glob("*.svg")):

@@ -20,6 +20,7 @@ SMALLEST: Final = 64  # pixels, width and height: as the settings have it
 FROZEN: Final = 30.0  # seconds of the very same picture; a sensor's noise alone makes each one different
 BLACK: Final = 4.0  # mean of all values, of 255, below which nothing can be seen
 DARK: Final = 3600.0  # seconds of black pictures before that is told: a light that goes on tells that somebody came
+UNSEEN: Final = 60.0  # seconds without a picture, as in a pause, beyond which they count neither as light nor as dark
 SAMPLE: Final = 8  # one in so many rows and columns is enough to know the mean
 
 
@@ -37,6 +38,7 @@ class Guard:
         self._checksum: int | None = None
         self._same_since = 0.0
         self._light = float("-inf")
+        self._last = float("inf")
 
     def check(self, frame: Frame) -> None:
         """Look at a picture.
@@ -50,6 +52,9 @@ class Guard:
             raise CameraError(
                 f"the camera delivers {width}x{height} pixels; expected {SMALLEST}x{SMALLEST} at least: set another size"
             )
+        if (unseen := frame.taken_at - self._last) > UNSEEN:
+            self._light += unseen
+        self._last = frame.taken_at
         if frame.pixels[::SAMPLE, ::SAMPLE].mean() >= BLACK:
             self._light = frame.taken_at
         elif frame.taken_at - self._light >= DARK:

@@ -226,7 +226,20 @@ def _budget(settings: Settings) -> str:
     return ledger.look(settings.state_folder)
 
 
+def _readable(path: Path) -> bool:
+    """Whether this user may read a file; also where there is none, which is another mistake."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _broker(settings: Settings) -> str:
+    if (key := settings.broker.key_file) is not None and not _readable(key):
+        return f"{settings.broker.url}: not tried: {key} is another user's, as it should be; see systemctl status mien-send"
     # A name and a status topic of its own, so that a device that is running keeps its session and its status.
     probe = f"doctor-{uuid4().hex[:8]}"
     will = Message(topic(probe, "up/status"), dump(Status(schema=1, state="lost", session="00000000")), retain=False)

@@ -89,7 +89,10 @@ class MqttPublisher:
         waits = backoff.Backoff(self._settings.longest_wait_seconds, random.uniform, FIRST_WAIT)
         while not self._closing.is_set():
             outcome = Outcome(self._settings)
-            self._connect_once(outcome)
+            try:
+                self._connect_once(outcome)
+            except Exception as error:  # whatever it is: nobody would notice that this thread has ended
+                outcome.reason = f"{type(error).__name__} while connected or connecting ({error}); report this bug"
             stood = None if outcome.connected_at is None else time.monotonic() - outcome.connected_at
             if self._closing.is_set():
                 return

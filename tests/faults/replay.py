@@ -141,6 +141,7 @@ def after_every_power_cut(log: Log, check: Callable[[Path, list[str]], None], *,
             except Exception as error:
                 raise AssertionError(f"power cut {count}, at moment {moment} of {log.moment}, left\n{_shown(tree)}") from error
             shutil.rmtree(place)
+    print(f"{looked} disks looked at")
     return looked
 
 

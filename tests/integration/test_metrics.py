@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import socket
@@ -112,6 +113,32 @@ def test_the_socket_is_for_its_owner_and_group_takes_the_place_of_an_old_one_and
         assert place.stat().st_mode & 0o777 == 0o660
 
     assert not place.exists()
+
+
+def test_it_answers_again_once_there_are_descriptors_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    accept, left = socket.socket.accept, [2]
+
+    def scarce(listening: socket.socket) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", scarce)
+    with metrics.served(place) as board:
+        board.said = "mien_connected 1\n"
+
+        assert ask(place)[1] == board.said
+
+
+def test_a_file_that_is_no_socket_is_not_taken_away(place: Path) -> None:
+    place.write_text("a key, and somebody's mistake")
+
+    with pytest.raises(OutputError, match="a file that is no socket"), metrics.served(place):
+        pass
+
+    assert place.exists()
 
 
 def test_a_socket_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:

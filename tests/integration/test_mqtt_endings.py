@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -67,3 +68,22 @@ def test_the_message_for_which_a_broker_ends_the_connection_is_refused_alone(
     assert refused.token != after
     assert "larger" in refused.reason
     assert isinstance(end, Disconnected)
+
+
+def test_a_bug_while_connected_ends_the_connection_and_not_all_connections(
+    connect: Callable[..., MqttPublisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve, left = MqttPublisher._serve, ["first"]
+
+    def broken(publisher: MqttPublisher, *args: Any) -> None:
+        if left:
+            raise KeyError(left.pop())
+        serve(publisher, *args)
+
+    monkeypatch.setattr(MqttPublisher, "_serve", broken)
+    with by_hand(connect) as (publisher, _):
+        (end,) = events(publisher)
+
+        assert isinstance(end, Disconnected)
+        assert "KeyError while connected or connecting ('first'); report this bug" in end.reason
+        assert publisher._thread.is_alive()

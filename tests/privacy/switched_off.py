@@ -139,6 +139,13 @@ PROTECTIONS: Final = (
         "unit/test_guard.py::test_a_light_that_goes_out_is_told_after_an_hour_only",
     ),
     Off(
+        "that a light went on is told with its window and no finer",
+        "device/watcher.py",
+        'if self._blind != "dark":',
+        "if True:",
+        "unit/test_watcher_blind.py::test_that_a_light_went_on_or_off_is_told_by_the_window_and_no_finer",
+    ),
+    Off(
         "time without consent counts as watched",
         "device/window.py",
         "if self._idle or now",

@@ -72,6 +72,20 @@ def test_a_frame_that_takes_long_lowers_the_rate(tmp_path: Path) -> None:
     assert found.wait(taken_at=clock.now(), now=clock.now() + 0.1) == pytest.approx(0.4)
 
 
+def test_what_opening_the_camera_costs_lowers_no_rate(tmp_path: Path) -> None:
+    """Where it is opened for somebody who consents, a lower rate would tell that they do."""
+    clock, cpu = SetClock(100.0), [0.0]
+    found = care(tmp_path, clock, cpu=cpu)
+    found.look(clock.now())
+    for _ in range(10):
+        found.opening()
+        cpu[0] += 2.0
+        found.frame()
+        after(30, found, clock)
+
+    assert (found.rate, found.lowered) == (5.0, False)
+
+
 def test_at_its_full_rate_a_device_follows_the_cameras_own_pace(tmp_path: Path) -> None:
     clock = SetClock(100.0)
 

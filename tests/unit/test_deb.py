@@ -49,9 +49,43 @@ def test_every_unit_and_every_page_that_a_unit_names_is_in_the_package(deb: dict
             assert page in documents, f"{file} names {page}"
 
 
+def test_every_page_that_the_handbook_links_to_is_in_the_package(deb: dict[str, Any]) -> None:
+    placed = dict(deb["documents"]()).values()
+
+    for name in ("install-raspberry-pi.md", "install-debian.md", "operations.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", (ROOT / "docs" / name).read_text()):
+            assert (ROOT / "docs" / target).resolve() in placed, f"{name} links to {target}, which is not on the device"
+
+
 def test_scripts_that_run_as_root_are_good_shell() -> None:
     for name in ("mien", "postinst", "prerm", "postrm"):
         subprocess.run(["sh", "-n", ROOT / "packaging" / "debian" / name], check=True)
+
+
+@pytest.mark.parametrize("enrols", [True, False])
+def test_a_claim_that_belongs_to_root_is_lent_to_the_command_and_ends_with_its_use(tmp_path: Path, enrols: bool) -> None:
+    claim, stubs, lent = tmp_path / "claim", tmp_path / "bin", tmp_path / "run"
+    for folder in (claim, stubs, lent):
+        folder.mkdir()
+    for name in ("claim.pem", "claim.key", "ca.pem"):
+        (claim / name).write_text(name)
+    use = 'rm "$CREDENTIALS_DIRECTORY"/claim.*; exit 0' if enrols else "exit 75"
+    setpriv = f'cat "$CREDENTIALS_DIRECTORY/claim.key" > {tmp_path}/saw; echo "$@" > {tmp_path}/words; {use}'
+    for name, does in (("id", "echo 0"), ("chown", f'echo "$@" > {tmp_path}/owner'), ("setpriv", setpriv)):
+        (stubs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (stubs / name).chmod(0o755)
+    script = (ROOT / "packaging" / "debian" / "mien").read_text()
+    script = script.replace("/etc/mien/claim", str(claim)).replace("/run/mien-claim", f"{lent}/mien-claim")
+
+    ended = subprocess.run(["sh", "-c", script, "mien", "enroll", "--again"], check=False, env={"PATH": f"{stubs}:/usr/bin:/bin"})
+
+    assert ended.returncode == (0 if enrols else 75)
+    assert (tmp_path / "saw").read_text() == "claim.key"
+    assert (tmp_path / "owner").read_text().startswith("-R mien-send:mien ")
+    assert "--reuid=mien-send" in (tmp_path / "words").read_text()
+    assert (tmp_path / "words").read_text().endswith("device.entry enroll --again\n")
+    assert list(lent.iterdir()) == []
+    assert {path.name for path in claim.iterdir()} == ({"ca.pem"} if enrols else {"ca.pem", "claim.key", "claim.pem"})
 
 
 def test_a_machine_without_git_is_told_what_to_do(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,12 @@ def test_the_authority_that_follows_vouches_again_and_old_words_still_count(site
     after = EndorsedRoot.model_validate_json((site.shop.served / "metadata" / ENDORSED).read_bytes())
     assert before.signer != after.signer
     assert endorsed._checked(after.model_dump_json(by_alias=True).encode(), site.settings) == site.watch() == site.shop.root
+
+
+def test_a_signer_that_is_no_certificate_of_any_version_vouches_for_nothing(site: Site) -> None:
+    der = ssl.PEM_cert_to_DER_cert(site.authority.endorse(site.shop.root).signer)
+    version = bytes.fromhex("a003020102")
+    assert version in der
+    site.vouch(signer=ssl.DER_cert_to_PEM_cert(der.replace(version, version[:-1] + b"\x07", 1)))
+
+    assert "has signed" in refused(site.send)

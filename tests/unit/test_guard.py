@@ -69,11 +69,21 @@ def test_a_light_that_goes_out_is_told_after_an_hour_only() -> None:
     guard = Guard()
     verdict(guard, noisy(0.0))
 
-    assert verdict(guard, noisy(60.0, level=2)) == "good"
-    assert verdict(guard, noisy(DARK - 1, level=2)) == "good"
+    assert {verdict(guard, noisy(float(at), level=2)) for at in range(30, int(DARK), 30)} == {"good"}
     assert verdict(guard, noisy(DARK + 1, level=2)) == "dark"
     assert verdict(guard, noisy(DARK + 2)) == "good"
     assert verdict(guard, noisy(DARK + 3, level=2)) == "good"
+
+
+def test_time_without_pictures_is_neither_light_nor_dark() -> None:
+    guard = Guard()
+    verdict(guard, noisy(0.0))
+
+    assert verdict(guard, noisy(2 * DARK, level=2)) == "good"  # the first black one after a long pause
+    later = 2 * int(DARK)
+    assert {verdict(guard, noisy(float(at), level=2)) for at in range(later, later + int(DARK), 30)} == {"good"}
+    assert verdict(guard, noisy(later + DARK + 1, level=2)) == "dark"
+    assert verdict(guard, noisy(later + 3 * DARK, level=2)) == "dark"  # as it was before the next pause
 
 
 def test_black_pictures_may_be_the_same() -> None:

@@ -114,6 +114,34 @@ def test_in_the_dark_nothing_is_seen_and_the_camera_stays_open(tmp_path: Path) -
     assert scene.camera.opened == 1
 
 
+BUTTON = 'mode = "opt-in"\ninput = "button"\nconsent_pin = 17\nlasts_seconds = 20'
+
+
+def test_a_camera_that_fails_is_told_whether_or_not_somebody_consents(tmp_path: Path) -> None:
+    """Else the status would follow who consents."""
+    scene = Failing(tmp_path, BUTTON)
+    scene.fails = lambda now: now < 5000
+    scene.panel.consents = lambda now: now % 1000 > 990
+
+    assert scene.run(9000) == ["idle", "camera", "see", *["idle", "see"] * 3]
+
+
+def test_a_camera_that_nobody_tries_is_not_given_up(tmp_path: Path) -> None:
+    scene = Failing(tmp_path, BUTTON)
+    scene.fails = lambda _: True
+    scene.panel.consents = lambda now: now % 5000 > 4990
+
+    assert scene.run(30_000) == ["idle", "camera"]
+
+
+def test_darkness_is_not_told_where_it_would_tell_that_somebody_consents(tmp_path: Path) -> None:
+    scene = Failing(tmp_path, BUTTON)
+    scene.fails, scene.error = (lambda _: True), Darkness()
+    scene.panel.consents = lambda now: now % 1000 > 990
+
+    assert "dark" not in scene.run(3000)
+
+
 def test_a_pause_counts_while_the_camera_fails(tmp_path: Path) -> None:
     scene = Failing(tmp_path, "pause_seconds = 20")
     scene.fails = lambda now: now < 130
@@ -172,6 +200,29 @@ def test_systemd_hears_that_it_is_ready_and_alive_also_without_a_camera(tmp_path
     assert heard.index("READY=1") < heard.index("WATCHDOG=1")
     assert heard.count("WATCHDOG=1") >= 8  # while there is at least one in 8 s, its time is never up
     assert "STATUS=not watching: the camera does not work" in heard
+
+
+def test_a_camera_that_is_slow_to_open_and_to_deliver_is_given_its_time_twice(tmp_path: Path, short: Path) -> None:
+    scene, systemd = Failing(tmp_path), Systemd(short)
+    scene.fails = lambda now: 110 <= now < 150
+    heard_between: list[list[str]] = []
+
+    def slowly() -> Camera:
+        scene.clock.move(5.0)
+        systemd.heard()
+        return scene.camera()
+
+    def observe(camera: Camera) -> Observation:
+        heard_between.append(systemd.heard())
+        return Failing.observe(scene, camera)
+
+    with systemd.line:
+        scene.systemd = Notify(str(short / "n"), 8.0, now=scene.clock.now)
+        scene.opens, scene.observe = slowly, observe  # type: ignore[method-assign]
+
+        scene.run(140)
+
+    assert heard_between.count(["WATCHDOG=1"]) >= 3  # each time it is opened again
 
 
 def test_systemd_hears_nothing_of_a_camera_or_a_model_that_hangs(tmp_path: Path, short: Path) -> None:

@@ -89,4 +89,12 @@ def test_only_a_camera_that_settled_is_forgiven(good: float) -> None:
     reopening.works(10.0)
 
     assert reopening.failed(10.0 + good) is False
-    assert reopening.failed(GIVE_UP + 1) is (good < SETTLED)
+    given_up = tries(reopening, 11.0 + good, 3 * GIVE_UP)[-1]
+    assert (given_up <= GIVE_UP + LONGEST) is (good < SETTLED)
+
+
+def test_time_in_which_nobody_tries_does_not_count() -> None:
+    reopening = Reopening()
+
+    assert not any(reopening.failed(at) for at in (0.0, 5000.0, 10_000.0))
+    assert tries(reopening, 10_001.0, 20_000.0)[-1] <= 10_000.0 + GIVE_UP + LONGEST

@@ -33,6 +33,12 @@ class Scene:
         self.watcher = Watcher(self.settings, HASHES, self.clock, Outbox(self.spool, self.log), self.log, care=self.care)
         self.charged = 0
 
+    def trouble(self) -> str | None:
+        """What the status says next."""
+        self.watcher._told = float("-inf")
+        self.watcher.tell()
+        return self.health.trouble
+
     def noised(self) -> Scene:
         def charge() -> bool:
             self.charged += 1
@@ -51,6 +57,12 @@ class Scene:
         for _ in range(round(5 * seconds)):
             self.clock.move(0.2)
             self.watcher.blind(self.clock.now(), "camera")
+        return self
+
+    def dark(self, seconds: float) -> Scene:
+        for _ in range(round(5 * seconds)):
+            self.clock.move(0.2)
+            self.watcher.blind(self.clock.now(), "dark")
         return self
 
     @property
@@ -101,6 +113,38 @@ def test_an_unwatched_window_costs_nothing_and_is_not_held(scene: Scene) -> None
 
     assert [(one.withheld, one.span.windows) for one in scene.reports] == [("k", 1), ("unwatched", 1)]
     assert scene.charged == 1
+
+
+def test_windows_that_were_held_are_told_of_when_watching_ends_without_a_camera(scene: Scene) -> None:
+    scene.noised().see(4.9).blind(1)
+    assert scene.reports == []
+
+    scene.watcher.finish()
+
+    assert [(one.withheld, one.span.windows, one.people) for one in scene.reports] == [("k", 1, None)]
+    scene.watcher.finish()
+    assert len(scene.reports) == 1
+
+
+def test_a_window_in_the_dark_is_unwatched_and_costs_nothing(scene: Scene) -> None:
+    scene.noised().dark(10.4)
+
+    assert [(one.withheld, one.quality.coverage, one.quality.fps) for one in scene.reports] == [("unwatched", 0.0, 0.0)] * 2
+    assert (scene.charged, scene.health.trouble) == (0, "dark")
+
+
+def test_that_a_light_went_on_or_off_is_told_by_the_window_and_no_finer(scene: Scene) -> None:
+    scene.see(3).dark(2.4)
+    assert [one.quality.coverage for one in scene.reports] == [1.0]
+    scene.dark(3).see(1)
+    assert scene.trouble() == "dark"
+
+    scene.see(1.4)
+
+    assert [(one.withheld, one.quality.coverage) for one in scene.reports] == [("k", 1.0)] * 2
+    assert scene.trouble() is None
+    scene.dark(2)
+    assert scene.trouble() is None
 
 
 def test_a_process_that_ends_without_having_seen_anything_says_nothing(scene: Scene) -> None:
