@@ -63,7 +63,9 @@ spool = Spool(settings.spool.folder, "watch", Limits(files=4))
 ledger = Ledger(settings.state_folder, settings.budget, clock)
 outbox = Outbox(spool, logger)
 watcher = Watcher(settings, HASHES, clock, outbox, logger, ledger=ledger)
-for _ in range(windows):
+for n in range(windows):
+    while n == 3 and len(spool.waiting()) == n:
+        time.sleep(0.01)  # until the other one has begun
     over = window({}, settings.window_seconds)
     over.start = clock.now() - settings.window_seconds
     time.sleep(0.01)  # so that the other one has its turns
