@@ -203,9 +203,8 @@ class Spool:
             target = self.folder / "sent" / path.name
             if target.is_dir():  # which is nobody's report
                 durable.remove(target)
-            os.rename(path, target)
-        except FileNotFoundError:
-            pass  # dropped meanwhile: the spool was full
+            with suppress(FileNotFoundError):  # dropped meanwhile: the spool was full
+                os.rename(path, target)
         except OSError as error:
             raise SpoolError(f"{path}: cannot be moved to sent/ ({error.strerror}); check the disk and its permissions") from error
 
@@ -235,11 +234,10 @@ class Spool:
         bad = self.folder / "bad"
         try:
             durable.remove(bad / path.name)
-            os.rename(path, bad / path.name)
+            with suppress(FileNotFoundError):  # gone meanwhile
+                os.rename(path, bad / path.name)
             for old in self._list("bad")[:-MAX_BAD]:
                 durable.remove(old)
-        except FileNotFoundError:
-            pass  # gone meanwhile
         except OSError as error:
             raise SpoolError(f"{path}: is not a report, and cannot be moved to bad/ ({error.strerror}); remove it") from error
 

@@ -1,7 +1,8 @@
-"""Signatures that do not hold: a new root that is being put in place passes, somebody else's repository does not."""
+"""What is not to be believed: signatures that do not hold, and nonsense. A new root that is being put in place passes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,42 @@ def test_somebody_elses_repository_is_rejected_after_a_few_tries_and_leaves_noth
     assert sending.staged == []
     assert sending.slot is None
     assert len([path for path, _ in web.asked if path.endswith(("timestamp.json", "root.json"))]) < 20
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"\xff\xfe", b"null", b"[" * 10_000, b'{"a":' * 2000, b"x" * 1_000_000, b'{"job": "0123456789abcdef"}'],
+    ids=["empty", "cut", "not-utf8", "null", "deep", "deep-object", "megabyte", "half"],
+)
+def test_what_is_no_job_is_ignored(sending: Sending, payload: bytes) -> None:
+    sending.receive(payload)
+
+    assert sending.look() == ("", None)
+    assert sending.slot is None
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/", "http://", "http://a b/", "//host/x", "https://" + "a" * 400])
+def test_a_url_that_is_not_of_a_web_server_makes_it_no_job(sending: Sending, url: str) -> None:
+    said = json.loads(sending.shop.job(sending.target).model_dump_json())
+
+    sending.receive(json.dumps({**said, "url": url}).encode())
+
+    assert sending.look() == ("", None)
+
+
+def test_a_job_with_words_of_a_newer_fleet_is_understood(sending: Sending, web: Web) -> None:
+    said = json.loads(sending.shop.job(sending.target, web.url).model_dump_json())
+
+    sending.receive(json.dumps({**said, "colour": "blue"}).encode())
+
+    sending.until("verifying")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"schema": 1, "state": "committed"}', b"[" * 10_000])
+def test_nonsense_in_the_run_folder_is_no_state(sending: Sending, web: Web, content: bytes) -> None:
+    sending.job(web.url)
+    sending.until("verifying")
+    sending.settings.run_folder.mkdir()
+    (sending.settings.run_folder / "model.json").write_bytes(content)
+
+    assert sending.look() == ("verifying", None)
