@@ -5,7 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers train test-system deb test-arm64 test-picamera2 test-machine lock clean
+unexport PYTHONDONTWRITEBYTECODE  # or each program that a test starts compiles mien anew
+.PHONY: help demo test check lint types rules pythons bench bench-peers train test-system deb test-arm64 test-picamera2 test-machine lock clean
 
 CAMERA ?= composite
 BROKER ?=
@@ -51,15 +52,24 @@ demo: $(VENV)/demo
 
 test: $(VENV)/dev
 	@tests/servers.sh
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/python -W error -m pytest -n auto --dist worksteal
 
-check: $(VENV)/dev
+# Four things that need nothing of each other: make -j2 check, as in .ci/run, types beside the environments of other Pythons.
+check: lint types rules pythons
+
+lint: $(VENV)/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
 	@$(BIN)/mypy
 	@$(BIN)/mypy packaging/deb.py
+
+rules: $(VENV)/dev
 	@tests/servers.sh check
 	@$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_units.py
+
+pythons: $(VENV)/dev
 	@$(BIN)/python tests/pythons.py
 
 test-system: $(VENV)/dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ from typing import Any
 import click
 
 from device import settings as settings_file
+from device.commands._files import FILE
 from device.commands.egress import egress
 from device.commands.enroll_words import enroll
 from device.commands.settings_words import settings
 from device.commands.soak_words import soak
 from device.errors import MienError
+from device.journal import prefix
 from device.version import VERSION
 
 RUNTIMES = ("auto", "ai-edge-litert", "tflite-runtime")
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class Commands(click.Group):
@@ -29,7 +31,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except MienError as error:
             for line in str(error).splitlines():
-                click.echo(f"mien: {line}", err=True)
+                click.echo(f"{prefix('error')}mien: {line}", err=True)
             ctx.exit(error.exit_code)
 
 
@@ -239,7 +241,7 @@ def bench(*, as_json: bool, frames: int, runtime: str, choose: bool, write: bool
     if not choose:
         click.echo(bench.run(frames, runtime, as_json=as_json))
         return
-    there = file is not None or settings_file.SYSTEM_FILE.exists()
+    there = file is not None or os.path.exists(settings_file.SYSTEM_FILE)
     settings = settings_file.load(file) if there else settings_file.Settings()
     if runtime != "auto":
         settings = settings_file.with_models(settings, runtime=runtime)

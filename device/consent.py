@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from device.types import Face
+if TYPE_CHECKING:  # the sending process reads REACH from here, and starts without NumPy
+    from device.types import Face
 
 REACH: Final = 3.0  # how far a card reaches: from its centre to the face's centre, in sizes of that face
 REMEMBER: Final = 3.0  # seconds for which a card that is not read any more still holds

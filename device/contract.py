@@ -47,7 +47,9 @@ class Span(Up):
     """The time that a report is about."""
 
     start: Utc = Field(description="Start, UTC, to the second.")
-    seconds: int = Field(ge=1, description="Length of one window times the number of windows.")
+    seconds: int = Field(
+        ge=1, description="Length of one window times the number of windows; less where the device stopped before it saw anything."
+    )
     windows: int = Field(ge=1, description="How many windows were merged into this report.")
     boot: str = Field(pattern=r"^[0-9a-f]{8}$", description="First eight digits of the boot id: time is comparable within one.")
     clock: Literal["synced", "unsynced"] = Field(description="Whether the system clock was set from the network.")
@@ -178,7 +180,7 @@ class SpoolState(Up):
     """Reports that wait to be sent."""
 
     waiting: int = Field(ge=0)
-    dropped: int = Field(ge=0, description="Reports lost to a full spool, oldest first, since this session began.")
+    dropped: int = Field(ge=0, description="Reports lost to a full spool, oldest first, since it was made.")
     set_aside: int = Field(ge=0, description="Files in the spool that were not reports, kept in spool/bad.")
 
 
@@ -212,6 +214,7 @@ class Status(Up):
     spool: SpoolState | None = None
     connections: int = Field(0, ge=0, description="Of this session, so far: many say that the network or the broker is bad.")
     taken_over: int = Field(0, ge=0, description="Of these, how many a copy of this device has ended, as far as the broker says.")
+    box: str | None = Field(None, pattern=r"^[0-9a-f]{8}$", description="A hash of the hardware's own ids: tells it from a copy.")
 
 
 class Ack(Down):

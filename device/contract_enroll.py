@@ -21,6 +21,7 @@ so every request proves that it comes from the owner of the key, and an answer r
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
@@ -69,6 +70,16 @@ Code = Literal[
     "too_often",
     "unavailable",  # the fleet's own trouble
 ]
+
+
+def box_in_status(device: str, box: str) -> str:
+    """How a status calls the hardware: eight digits, others for each device, which the fleet finds again from a ``Box``.
+
+    Args:
+        device: Its name.
+        box: As in a ``CsrRequest``.
+    """
+    return hashlib.sha256(f"mien status {device} {box}".encode()).hexdigest()[:8]
 
 
 class CsrRequest(Up):

@@ -14,14 +14,17 @@ import base64
 import binascii
 import math
 import zlib
-from typing import Annotated, Final, Literal, get_args
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field, model_validator
 
-from device.contract import Down, Up
+from device.contract import Down, Up, Utc
 from device.contract_manifest import Entry
+
+if TYPE_CHECKING:  # for arrays alone: what only passes jobs on starts without it
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_MODEL_BYTES: Final = 64 * 2**20
 MAX_VECTORS_BYTES: Final = 4 * 2**20  # of the file, and of each array in it
@@ -119,14 +122,23 @@ class EndorsedRoot(Down):
     """``metadata/models-root.json``: for a device on which nobody has installed a root of trust for models."""
 
     schema_: Literal[1] = Field(1, alias="schema")
+    generation: int = Field(ge=0, le=2**53, description="Greater than that of every root which this one has not been signed by.")
+    version: int = Field(ge=1, le=2**31, description="Of the root.")
+    expires: Utc = Field(description="After this nobody begins to trust it; who does already goes on.")
     root: str = Field(description="Root metadata, as it is in the repository.")
     signer: str = Field(description="The certificate, PEM, of the issuing authority, which the fleet's root has signed.")
     signature: str = Field(pattern=r"^[0-9a-f]{16,160}$", description="Its ECDSA with SHA-256 over ``endorsed_bytes``, DER, hex.")
 
+    @property
+    def order(self) -> tuple[int, int, datetime]:
+        """Which of two is newer."""
+        return self.generation, self.version, self.expires
 
-def endorsed_bytes(root: bytes) -> bytes:
+
+def endorsed_bytes(root: bytes, order: tuple[int, int, datetime]) -> bytes:
     """What the authority signs: nothing else that it signs begins like this."""
-    return b"mien models root\n" + root
+    generation, version, expires = order
+    return f"mien models root\n{generation} {version} {int(expires.timestamp())}\n".encode() + root
 
 
 class Array(Down):
@@ -142,6 +154,8 @@ class Array(Down):
         Raises:
             ValueError: It is larger than ``MAX_VECTORS_BYTES``, or the data does not fit the shape.
         """
+        import numpy as np
+
         dtype = np.dtype(self.dtype).newbyteorder("<")
         size = math.prod(self.shape) * dtype.itemsize
         if size > MAX_VECTORS_BYTES:
@@ -156,6 +170,8 @@ class Array(Down):
 
     @classmethod
     def of(cls, numbers: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Array:
+        import numpy as np
+
         dtype: Literal["uint8", "float32"] = "uint8" if numbers.dtype == np.uint8 else "float32"
         plain = np.ascontiguousarray(numbers, np.dtype(dtype).newbyteorder("<")).tobytes()
         return cls(shape=numbers.shape, dtype=dtype, data=base64.b64encode(zlib.compress(plain, 9)).decode())

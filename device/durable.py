@@ -26,8 +26,11 @@ def write(path: Path, content: bytes, *, temporary: Path | None = None, mode: in
         mode: Of the file, less the umask.
 
     Raises:
-        OSError: It could not be written; the file is as it was, except where only the last sync failed.
+        OSError: It could not be written; the file is as it was, except where only the last sync failed. A device, such as
+            ``/dev/null``, is never replaced.
     """
+    if path.is_char_device() or path.is_block_device():
+        raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
     aside = temporary or path.with_name(f".{path.name}.tmp")
     for needed in {path.parent, aside.parent}:
         make_folder(needed)
@@ -88,6 +91,27 @@ def read_regular(path: Path, limit: int) -> bytes | None:
     with open(handle, "rb") as file:
         content = file.read(limit + 1)
     return content if len(content) <= limit else None
+
+
+def read_given(path: Path, limit: int) -> bytes:
+    """What a person has named: follows links, waits on no pipe, reads no device, and ``limit`` bytes at most.
+
+    Raises:
+        OSError: It is not there, no regular file, larger, or cannot be read; ``strerror`` says which.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+            raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "not a regular file", str(path))
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
+    return content
 
 
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:

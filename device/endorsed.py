@@ -3,12 +3,14 @@
 The repository of models carries ``metadata/models-root.json`` (``contract_model.EndorsedRoot``): root metadata, signed by the
 authority that issued this device's certificate. Each of the two processes checks that against ``broker.ca_file`` itself, so neither
 the web server nor the broker nor the other process can name another root. What the watching process has once accepted it keeps:
-from then on a root is followed by its own heirs alone, by the rules of The Update Framework.
+from then on a root is followed by its own heirs alone, by the rules of The Update Framework. Where the fleet has lost the keys of a
+root there are no heirs: its authority vouches for another one, of a later generation. Nobody goes back to an earlier one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -49,52 +51,67 @@ def installed(settings: Settings) -> bytes | None:
         raise RolloutError("no_root", f"{settings.models.root_file}: cannot be read ({error.strerror})") from None
 
 
-def for_sending(settings: Settings, metadata: Path, fetch: Callable[[str, int], bytes | None]) -> bytes:
+def for_sending(settings: Settings, metadata: Path, fetch: Callable[[str, int], bytes | None], now: datetime) -> bytes:
     """The root by which the sending process checks what it downloads; it is left for the watching process, too.
 
     Args:
         settings: Where a root may be installed, and whose word counts otherwise.
         metadata: The folder that is handed over.
         fetch: Gets a file of the repository's metadata, by name, of so many bytes at most; ``None`` when there is none.
+        now: UTC.
 
     Raises:
-        RolloutError: ``no_root``: nobody has installed one, and none is endorsed. What ``fetch`` raises goes through.
+        RolloutError: ``no_root``: nobody has installed one, and none is endorsed; ``expired``: what is endorsed is so no more. What
+            ``fetch`` raises goes through.
         OSError: The folder cannot be written.
     """
     if (root := installed(settings)) is not None:
         return root
-    there = durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES)
-    if there is not None and (root := _checked(there, settings)) is not None:
-        return root
-    came = fetch(ENDORSED, MAX_ENDORSED_BYTES)
-    if came is None or (root := _checked(came, settings)) is None:
+    there = _checked(durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES), settings)
+    content = fetch(ENDORSED, MAX_ENDORSED_BYTES) or b""
+    counts = _followed(there, _checked(content, settings), now)
+    if counts is None:
         raise RolloutError("no_root", _why(settings, "the repository"))
-    durable.write(metadata / ENDORSED, came)
-    return root
+    if counts is not there:
+        durable.write(metadata / ENDORSED, content)
+    return counts.root.encode()
 
 
-def for_watching(settings: Settings, metadata: Path) -> bytes:
+def for_watching(settings: Settings, metadata: Path, now: datetime) -> bytes:
     """The root by which the watching process checks what was staged: installed, kept from the first time, or staged with it.
 
+    What is kept gives way to nothing but a newer word of the authority, about an heir or about a root of a later generation.
+
     Raises:
-        RolloutError: ``no_root``: there is none that counts.
+        RolloutError: ``no_root``: there is none that counts; ``expired``: one is staged, but not in time.
         OSError: What was accepted cannot be kept, so it does not count.
     """
     if (root := installed(settings)) is not None:
         return root
-    kept = settings.state_folder / ENDORSED
-    if root := durable.read(kept, MAX_ENDORSED_BYTES):
-        return root
-    staged = durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES)
-    if staged is None or (root := _checked(staged, settings)) is None:
+    kept = _checked(durable.read(settings.state_folder / ENDORSED, MAX_ENDORSED_BYTES), settings)  # by the authority of today
+    content = durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES) or b""
+    counts = _followed(kept, _checked(content, settings), now)
+    if counts is None:
         raise RolloutError("no_root", _why(settings, str(metadata)))
-    durable.write(kept, root)
-    return root
+    if counts is not kept:
+        durable.write(settings.state_folder / ENDORSED, content)
+    return counts.root.encode()
 
 
-def _checked(content: bytes, settings: Settings) -> bytes | None:
-    """The root in it, where the authority of ``broker.ca_file`` has signed it; else ``None``."""
-    if len(content) > MAX_ENDORSED_BYTES or depth(content) > MAX_DEPTH or settings.broker.ca_file is None:
+def _followed(known: EndorsedRoot | None, came: EndorsedRoot | None, now: datetime) -> EndorsedRoot | None:
+    """Which of two words counts: the newer one while it is in time, and never one that is older than what is known."""
+    if came is None or (known is not None and came.order <= known.order):
+        return known
+    if now <= came.expires:
+        return came
+    if known is not None and known.generation == came.generation:
+        return known
+    raise RolloutError("expired", f"the authority's word for the root of the models was good until {came.expires}; {ADVICE}")
+
+
+def _checked(content: bytes | None, settings: Settings) -> EndorsedRoot | None:
+    """A word that the authority of ``broker.ca_file`` has signed; else ``None``."""
+    if content is None or len(content) > MAX_ENDORSED_BYTES or depth(content) > MAX_DEPTH or settings.broker.ca_file is None:
         return None
     try:
         said = EndorsedRoot.model_validate_json(content)
@@ -102,15 +119,17 @@ def _checked(content: bytes, settings: Settings) -> bytes | None:
         signer = x509.load_pem_x509_certificate(said.signer.encode())
         if not signer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return None  # a device's certificate is of this fleet, too
+        if said.expires > signer.not_valid_after_utc:
+            return None
         if signer not in trusted:
             signer.verify_directly_issued_by(next(one for one in trusted if one.subject == signer.issuer))
-        key, root = signer.public_key(), said.root.encode()
+        key, signed = signer.public_key(), endorsed_bytes(said.root.encode(), said.order)
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return None
-        key.verify(bytes.fromhex(said.signature), endorsed_bytes(root), ec.ECDSA(hashes.SHA256()))
+        key.verify(bytes.fromhex(said.signature), signed, ec.ECDSA(hashes.SHA256()))
     except (ValidationError, OSError, ValueError, TypeError, StopIteration, *ODD_CERTIFICATE):
         return None
-    return root
+    return said
 
 
 def _why(settings: Settings, where: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from device.commands_down import CommandHandler
 from device.downward import Context, Handler
 from device.model_handler import ModelHandler
@@ -21,7 +23,7 @@ def handlers(context: Context) -> tuple[Handler, ...]:
         made.append(CommandHandler(context))
     if context.settings.broker.twin:
         made.append(TwinHandler(context))
-    if context.settings.broker.rollouts or context.settings.models.root_file.exists():
+    if context.settings.broker.rollouts or os.path.exists(context.settings.models.root_file):
         made.append(ModelHandler(context))
     if can_renew(context.settings.broker):
         made.append(RenewalHandler(context))

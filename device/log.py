@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from device.journal import prefix
+
+JSON: Final = structlog.processors.JSONRenderer()
 Level = Literal["debug", "info", "warning", "error"]
 
 
 def set_up(process: str, level: Level = "info") -> FilteringBoundLogger:
     """Configure logging to standard error and return the process's logger.
 
-    Under systemd (``JOURNAL_STREAM`` is set) or into a file, one JSON object a line.
+    Into the journal of systemd or into a file, one JSON object a line; in the journal with its priority.
     """
-    readable = sys.stderr.isatty() and "JOURNAL_STREAM" not in os.environ
-    renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    renderer: Processor = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else _line
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -30,3 +31,7 @@ def set_up(process: str, level: Level = "info") -> FilteringBoundLogger:
         cache_logger_on_first_use=True,
     )
     return cast("FilteringBoundLogger", structlog.get_logger(process=process))
+
+
+def _line(logger: object, name: str, event: EventDict) -> str:
+    return f"{prefix(str(event['level']))}{JSON(logger, name, event)!s}"

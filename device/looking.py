@@ -40,13 +40,13 @@ class Eye:
     Args:
         open_camera: Opens the camera; again after each pause, and after each failure.
         controls: Has the lamp.
-        keep: Do not close the camera in between, and take what it shows as it is: for recordings.
+        keep: Do not close the camera in between, and take what it shows as it is: for recordings, which would begin anew.
     """
 
     def __init__(self, open_camera: Callable[[], Camera], controls: Controls, *, keep: bool) -> None:
         self._open = open_camera
         self._controls = controls
-        self._keep = keep
+        self.keep = keep
         self._camera: Camera | None = None
         self._guard = Guard()
         self._reopening = Reopening()
@@ -60,7 +60,7 @@ class Eye:
             except BaseException:
                 self._controls.lamp(False)
                 raise
-            self._camera = opened if self._keep else Guarded(opened, self._guard)
+            self._camera = opened if self.keep else Guarded(opened, self._guard)
         return self._camera
 
     @property
@@ -82,22 +82,20 @@ class Eye:
         self._reopening.works(now)
 
     def failed(self, now: float) -> bool:
-        """It has not: it is closed; returns whether it is worth another try. A recording never is: it would begin anew."""
-        if self._keep:
-            return False
+        """It has not: it is closed; returns whether it is worth another try."""
         self.rest()
         return not self._reopening.failed(now)
 
     def rest(self) -> None:
         """Stop reading frames."""
-        if self._camera is not None and not self._keep:
+        if self._camera is not None and not self.keep:
             self._camera.close()
             self._camera = None
         self._controls.lamp(False)
 
     def close(self) -> None:
         """Close the camera for good."""
-        self._keep = False
+        self.keep = False
         self.rest()
 
 
@@ -196,13 +194,16 @@ def look(
                 else:
                     listener.blind(clock.now(), "dark")
             except CameraError as error:
-                if trying() or not eye.failed(clock.now()):
+                if trying() or eye.keep:
+                    raise
+                again = eye.failed(clock.now())
+                listener.blind(clock.now(), "camera")  # also before it is given up: the window that it was missing in is told
+                if not again:
                     raise
                 (log.info if was_failing else log.warning)(
                     f"{error}. Nothing is watched until the camera works; it is tried again and again"
                 )
                 systemd.status(NOT_WATCHING)
-                listener.blind(clock.now(), "camera")
             else:
                 eye.works(clock.now())
                 care.frame()

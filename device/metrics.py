@@ -51,7 +51,7 @@ def text(status: Status, *, connected: bool, delivered: int) -> str:
     family("reports_delivered_total", "counter", "Reports stored elsewhere since this process began.", ({}, delivered))
     if (spool := status.spool) is not None:
         family("spool_waiting", "gauge", "Reports that wait to be sent.", ({}, spool.waiting))
-        family("spool_dropped_total", "counter", "Reports lost to a full spool in this session.", ({}, spool.dropped))
+        family("spool_dropped_total", "counter", "Reports lost to a full spool since it was made.", ({}, spool.dropped))
         family("spool_set_aside", "gauge", "Files in the spool that were no reports.", ({}, spool.set_aside))
     choice("health", "How the watching process is.", "health", get_args(Health), status.health)
     choice("trouble", "What is wrong with it.", "trouble", get_args(Trouble), status.trouble)
@@ -91,7 +91,7 @@ def served(path: Path | None) -> Iterator[Board]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_socket() and path.stat().st_size:
+            if path.exists() and not path.is_socket() and not (path.is_file() and path.stat().st_size == 0):
                 raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
             path.unlink(missing_ok=True)
             before = os.umask(0o117)  # for this user and its group

@@ -165,7 +165,8 @@ class ModelHandler(Handler):
                 tls.load_verify_locations(self._settings.broker.ca_file)
         except OSError as error:
             raise RolloutError("no_root", f"{error.filename or 'ca_file'}: cannot be read ({error.strerror})") from None
-        download(job, partial(endorsed.for_sending, self._settings), self._staging, tls, stopping)
+        now = self._context.clock.utc(self._context.clock.now())
+        download(job, partial(endorsed.for_sending, self._settings, now=now), self._staging, tls, stopping)
 
     def _failed(self, job: ModelJob, error: RolloutError, now: float) -> None:
         self._doubts = self._doubts + 1 if error.reason == "signature" else 0

@@ -74,7 +74,7 @@ def in_force(manifest: Manifest, settings: Settings) -> Manifest:
 
 def may_change(settings: Settings) -> bool:
     """Whether models may come by a rollout here, or have come so."""
-    return settings.broker.rollouts or settings.models.root_file.exists() or os.path.lexists(settings.state_folder / NAME)
+    return settings.broker.rollouts or os.path.exists(settings.models.root_file) or os.path.lexists(settings.state_folder / NAME)
 
 
 class Models:
@@ -211,7 +211,7 @@ class Models:
 
         staging = self._settings.inbox_folder / inbox.STAGING
         try:
-            root = endorsed.for_watching(self._settings, staging / "metadata")
+            root = endorsed.for_watching(self._settings, staging / "metadata", self._clock.utc(self._clock.now()))
             found = trust.find(job, root, self._state / "tuf", trust.staged_metadata(staging / "metadata"))
             release = found.release
             if release.model == "emotion" and "emotion" not in self._settings.policy.decided.may:

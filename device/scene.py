@@ -122,8 +122,9 @@ class Scene:
             raise ValueError(f"a scene needs a seed of 0 or more and a picture, not seed {seed} and {width} x {height}")
         self.seed, self.width, self.height = seed, width, height
         self._scale = min(width / 640, height / 480)
-        self._walk = lru_cache(maxsize=256)(self._new_walk)
-        self._emotions = lru_cache(maxsize=64)(self._new_emotions)
+        self._backwards = _dice(seed, _WAYS)[0] < 0.5
+        self._walk = lru_cache(maxsize=64)(self._new_walk)
+        self._emotions = lru_cache(maxsize=8)(self._new_emotions)
 
     def people_at(self, t: float) -> tuple[Figure, ...]:
         """Everybody in view, whole or in part, those behind first.
@@ -226,11 +227,10 @@ class Scene:
         elif t > walk.leaves:
             x += 2 * end * _ease((t - walk.leaves) / STEP_SECONDS)
         y = lane.height + 0.03 * (low - 0.5) + 0.008 * sin(2 * pi * (t / 1.7 + phase))
-        backwards = _dice(self.seed, _WAYS)[0] < 0.5
         gain, grey = 0.9 + 0.15 * light, 35 + 30 * dark
         return Figure(
             number=walk.number,
-            x=1 - x if backwards else x,
+            x=1 - x if self._backwards else x,
             y=y,
             side=side,
             mix=self._mix(walk, t),

@@ -14,9 +14,11 @@ from device import metrics, plug
 from device.clock import Clock
 from device.connection_name import connection_name
 from device.contract import Status, dump, topic
+from device.contract_enroll import box_in_status
 from device.downward import Context
 from device.errors import BrokerError, OutputError
 from device.handlers import handlers
+from device.identity import hardware
 from device.notify import NOBODY, Notify
 from device.publishers import Message, Publisher
 from device.sender import Sender
@@ -78,12 +80,13 @@ def _connect_and_send(
             tuple(listen),
             Message(topic(settings.device, "up/status"), dump(will), retain=True),
         )
-        sender = Sender(settings, spool, publisher, clock, session=session, log=log, handlers=subjects)
+        box = box_in_status(settings.device, found) if (found := hardware()) else None
+        sender = Sender(settings, spool, publisher, clock, session=session, log=log, handlers=subjects, box=box)
         began, another, told = clock.now(), False, ""
         board = _board(settings, stack, log)
         retell = began
         try:
-            log.info("sending", broker=settings.broker.url, device=settings.device, waiting=len(spool.waiting()))
+            log.info("sending", broker=settings.broker.url, device=settings.device, box=box, waiting=len(spool.waiting()))
             systemd.ready()
             while not stopping():
                 systemd.alive()

@@ -32,6 +32,7 @@ STATUS_EVERY: Final = 60.0  # seconds between two statuses, whatever happens
 STATUS_LASTS: Final = 180  # seconds that a broker keeps an "online": of a device that died with its broker, none is left
 RESEND_AFTER: Final = 60.0  # seconds without progress of the collector's acknowledgements
 TOO_LARGE_WAIT: Final = 600.0  # seconds before a report that is too large is tried again: some brokers end the connection for it
+COUNT_EVERY: Final = 1.0  # seconds between two looks at what a full spool has dropped
 REFUSED_WAIT: Final = 30.0  # seconds before a refused report is tried again
 
 
@@ -48,12 +49,13 @@ class Sender:
         session: str,
         log: FilteringBoundLogger,
         handlers: Sequence[Handler] = (),
+        box: str | None = None,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._publisher = publisher
         self._clock = clock
-        self._session = session
+        self._session, self._box = session, box
         self._log = log
         self._handlers = handlers
         self._on_the_way: dict[int, Path | None] = {}  # token → file; None for anything else
@@ -74,7 +76,8 @@ class Sender:
         self._acknowledged = 0
         self._resent_to = 0
         self._newest_taken = max((seq_of(path) for path in spool.unacknowledged()), default=0)
-        self._dropped = 0
+        self._dropped = spool.dropped()
+        self._count_due = 0.0
         self.delivered = 0
 
     @property
@@ -150,6 +153,7 @@ class Sender:
         now = self._clock.now()
         if not self._connected:
             return
+        self._count_dropped(now)
         if now >= self._status_due:
             self._on_the_way[self._publisher.publish(self.status("online"))] = None
             self._status_due = now + STATUS_EVERY
@@ -180,6 +184,15 @@ class Sender:
             if path not in not_now:
                 self._publish(path)
 
+    def _count_dropped(self, now: float) -> None:
+        """What a full spool has lost is told at once."""
+        if now < self._count_due:
+            return
+        self._count_due, before, self._dropped = now + COUNT_EVERY, self._dropped, self._spool.dropped()
+        if (more := self._dropped - before) > 0:
+            self._status_due = 0.0
+            self._log.warning("the spool is full: the oldest reports were dropped before they were sent", dropped=more)
+
     def _reports_on_the_way(self) -> int:
         return sum(path is not None for path in self._on_the_way.values())
 
@@ -199,6 +212,7 @@ class Sender:
                 "machine": watching.machine,
                 "connections": self._connections,
                 "taken_over": self._taken_over,
+                "box": self._box,
                 "spool": SpoolState(waiting=len(names), dropped=self._dropped, set_aside=self._spool.set_aside()),
             }
         )
@@ -235,13 +249,7 @@ class Sender:
         self.delivered += 1
         self._refusal = ""
         self._log.info("delivered", seq=seq)
-        if seq > self._newest_taken:
-            in_turn = seq == self._newest_taken + 1
-            if not in_turn and (missing := self._spool.missing(self._newest_taken, seq)):
-                self._dropped += missing
-                self._status_due = 0.0
-                self._log.warning("reports are missing from the spool: dropped because it was full, or removed", dropped=missing)
-            self._newest_taken = seq
+        self._newest_taken = max(self._newest_taken, seq)
         if path.parent.name == "new":
             self._spool.sent(path)
         if self._settings.broker.acknowledge == "broker":

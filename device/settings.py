@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from device import plug
+from device import durable, plug
 from device.contract import DeviceName, Noise
 from device.epsilon import Number, a_day, a_window, exact
 from device.errors import SettingsError, WordsError
@@ -34,8 +34,15 @@ else:
 
 SYSTEM_FILE: Final = Path("/etc/mien/settings.toml")
 EXAMPLE: Final = Path(__file__).with_name("settings.toml")
+MAX_BYTES: Final = 1024 * 1024  # of a settings file
 DAY: Final = 86_400
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+def _possible(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("expected a path, which has no NUL in it")
+    return path
 
 
 def _absolute(path: Path) -> Path:
@@ -44,7 +51,7 @@ def _absolute(path: Path) -> Path:
     return path
 
 
-File = Annotated[Path, Field(strict=False)]  # TOML has no paths, only strings
+File = Annotated[Path, Field(strict=False), AfterValidator(_possible)]  # TOML has no paths, only strings
 Folder = Annotated[File, AfterValidator(_absolute)]
 
 
@@ -70,7 +77,7 @@ def _noise(noise: Noise, info: ValidationInfo) -> Noise:
 def _broker(url: str) -> str:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0 and "\0" not in url
     except ValueError:
         good = False
     if not good or parts.path.strip("/") or parts.query or parts.username:
@@ -181,7 +188,7 @@ def load(path: Path | None = None) -> Settings:
     """
     file = path or SYSTEM_FILE
     try:
-        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the text
+        text = durable.read_given(file, MAX_BYTES).decode("utf-8-sig")  # editors on Windows put a mark before the text
     except OSError as error:
         hint = "give one with --settings FILE" if path else "make one: mien settings example > FILE, then --settings FILE"
         raise SettingsError(f"{file}: cannot read the settings ({error.strerror}); {hint}") from error

@@ -12,7 +12,7 @@ from device.settings_policy import Part
 
 
 def _camera(source: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(:.+)?", source, re.DOTALL):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(:[^\0]+)?", source):
         raise ValueError("expected a camera's name, or name:address, such as picamera2, v4l2:/dev/video0 or replay:clip.mkv")
     if source.partition(":")[0] not in (known := plug.names("device.cameras")):
         raise ValueError(f"expected a camera that there is: choose one of {', '.join(known)}")

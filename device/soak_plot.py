@@ -40,7 +40,7 @@ def plot(lines: Sequence[Mapping[str, Any]]) -> str:
     samples = [line for line in lines if "at" in line]
     last = max((line["at"] for line in samples), default=1.0)
     panels: list[tuple[str, dict[str, Curve]]] = [
-        ("Memory, MiB", {name: points(samples, name, "memory") for name in PROCESSES}),
+        ("Memory, MiB", {name: points(samples, name, "rss") for name in PROCESSES}),
         ("Open descriptors", {name: points(samples, name, "descriptors") for name in PROCESSES}),
     ]
     if any(took := latencies(samples)):

@@ -24,11 +24,11 @@ Line = Mapping[str, Any]
 
 
 def points(lines: Sequence[Line], process: str, what: str) -> list[tuple[float, float]]:
-    """Seconds and value of one figure of a process, of the samples that have it; ``memory`` is the best that was told."""
+    """Seconds and value of one figure of a process, of the samples that have it."""
     found = []
     for line in lines:
         held = line.get(process) or {}
-        value = held.get(what) if what != "memory" else held.get("rss") if held.get("pss") is None else held["pss"]
+        value = held.get(what)
         if "at" in line and value is not None:
             found.append((line["at"], value))
     return found
@@ -98,8 +98,7 @@ def _process(samples: Sequence[Line], name: str) -> dict[str, Any]:
     time = points(samples, name, "processor")
     passed = time[-1][0] - time[0][0] if time else 0.0
     return {
-        "memory": _held(points(samples, name, "memory"), LIMIT_MEMORY),
-        "memory_is": "pss" if points(samples, name, "pss") else "rss",
+        "memory": _held(points(samples, name, "rss"), LIMIT_MEMORY),
         "descriptors": _held(points(samples, name, "descriptors"), LIMIT_DESCRIPTORS),
         "threads": {"first": int(threads[0][1]) if threads else 0, "last": int(threads[-1][1]) if threads else 0},
         "processor": round((time[-1][1] - time[0][1]) / passed, 3) if passed else 0.0,

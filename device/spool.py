@@ -2,7 +2,7 @@
 
     tmp/    being written                       new/    waiting to be sent
     sent/   taken by the broker, kept until     bad/    files that were not reports, for a person to look at
-            acknowledged; the newest stays
+            acknowledged; the newest stays      dropped/    about to be deleted (``device/losses.py``)
 
 One small file per report, named by its sequence number; written to ``tmp/``, fsynced, renamed, and the folder fsynced, so a
 report is there whole or not at all, also after a power cut. The files are the only state: the next sequence number is one
@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from device import durable
+from device import durable, losses
 from device.contract import MAX_MESSAGE_BYTES, Envelope, dump
 from device.errors import SpoolBusyError, SpoolError
 
@@ -33,7 +33,7 @@ Side = Literal["watch", "send"]
 NAME: Final = re.compile(r"^report-(\d{12})\.json$")
 MAX_FILE_BYTES: Final = 2 * MAX_MESSAGE_BYTES
 MAX_BAD: Final = 1000  # files set aside; beyond, the oldest go
-FOLDERS: Final = ("tmp", "new", "sent", "bad")
+FOLDERS: Final = ("tmp", "new", "sent", "bad", losses.FOLDER)
 
 
 class SpoolFullError(SpoolError):
@@ -105,8 +105,9 @@ class Spool:
     def _begin(self) -> None:
         for left in (self.folder / "tmp").iterdir():
             durable.remove(left)
+        self._losses = losses.Losses(self.folder)
         found = [path for name in ("new", "sent", "bad") for path in (self.folder / name).iterdir()]  # the way that files move
-        self._next = 1 + max((seq_of(path) for path in found), default=0)
+        self._next = 1 + max((seq_of(path) for path in found), default=self._losses.up_to)
 
     @property
     def next_seq(self) -> int:
@@ -116,13 +117,16 @@ class Spool:
     def put(self, envelope: Envelope) -> int:
         """Store a report durably and return how many old ones had to be dropped for it.
 
-        A number that is skipped is a report that was lost before it could be stored; ``send`` counts it.
+        A number that is skipped is a report that was lost before it could be stored; it is counted with those that are dropped.
 
         Raises:
             SpoolFullError: The disk is full or fails; nothing has changed.
         """
         if envelope.seq < self._next:
             raise ValueError(f"report {envelope.seq} put where {self._next} is due")
+        if envelope.seq > self._next:
+            self._losses.skip(envelope.seq - self._next)
+            self._next = envelope.seq
         content = dump(envelope)
         name = f"report-{envelope.seq:012d}.json"
         temporary, final = self.folder / "tmp" / name, self.folder / "new" / name
@@ -134,6 +138,7 @@ class Spool:
                 f"{self.folder}: cannot store report {envelope.seq}: {what}. It is kept in memory until then"
             ) from error
         self._next = envelope.seq + 1
+        self._losses.keep()
         self._files, self._bytes = self._files + 1, self._bytes + len(content)
         return 0 if self._fits() else self._make_room(newest=final)
 
@@ -145,15 +150,17 @@ class Spool:
         held = self._sizes()
         if sent := [path for path in held if path.parent.name == "sent"]:
             del held[max(sent)]
-        self._files, self._bytes, dropped = len(held), sum(held.values()), 0
+        self._files, self._bytes, oldest = len(held), sum(held.values()), []
         for path in sorted(held, key=lambda path: path.name):
             if self._fits() or path.name == newest.name:
                 break
             self._files, self._bytes = self._files - 1, self._bytes - held[path]
-            with suppress(OSError):  # sent meanwhile, or not a file: left to the other side
-                path.unlink()
-                dropped += path.parent.name == "new"
-        return dropped
+            if path.parent.name == "new":
+                oldest.append(path)
+            else:
+                with suppress(OSError):  # acknowledged meanwhile
+                    path.unlink()
+        return self._losses.drop(oldest) if oldest else 0
 
     # send's side
 
@@ -203,8 +210,10 @@ class Spool:
             target = self.folder / "sent" / path.name
             if target.is_dir():  # which is nobody's report
                 durable.remove(target)
-            with suppress(FileNotFoundError):  # dropped meanwhile: the spool was full
+            try:
                 os.rename(path, target)
+            except FileNotFoundError:  # dropped meanwhile: the spool was full
+                losses.spare(self.folder, path)
         except OSError as error:
             raise SpoolError(f"{path}: cannot be moved to sent/ ({error.strerror}); check the disk and its permissions") from error
 
@@ -217,10 +226,16 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"{self.folder / 'sent'}: cannot delete a report ({error.strerror}); check the disk") from error
 
-    def missing(self, after: int, before: int) -> int:
-        """How many reports between these two are gone: neither waiting nor set aside."""
-        there = {seq_of(path) for path in (*self.waiting(), *self._list("bad"))}
-        return max(0, before - after - 1 - sum(after < seq < before for seq in there))
+    def dropped(self) -> int:
+        """How many reports were lost since this spool was made: dropped because it was full, or before they could be stored.
+
+        Raises:
+            SpoolError: The count cannot be read.
+        """
+        try:
+            return losses.lost(self.folder)
+        except OSError as error:
+            raise SpoolError(f"{self.folder}: cannot read what was dropped ({error.strerror}); check the disk") from error
 
     def is_set_aside(self, path: Path) -> bool:
         """Whether what was at ``path`` is in ``bad/``."""
@@ -245,8 +260,8 @@ class Spool:
         sizes = {}
         for path in (*self.waiting(), *self.unacknowledged()):
             with suppress(FileNotFoundError):
-                if NAME.match(path.name):
-                    sizes[path] = path.lstat().st_size
+                if NAME.match(path.name) and stat.S_ISREG((found := path.lstat()).st_mode):
+                    sizes[path] = found.st_size
         return sizes
 
     def _list(self, name: str, after: str = "") -> list[Path]:

@@ -84,7 +84,8 @@ def find(job: ModelJob, root: bytes, cache: Path, fetch: Fetch) -> Found:
 
     Args:
         job: Names the target, and the oldest timestamp that is good enough.
-        root: The root metadata that this device was given with its settings.
+        root: The root metadata that this device trusts; what was remembered under another one, of which this is no heir, counts
+            no more.
         cache: Where what was verified is remembered; it lies there as ``timestamp.json`` and so on.
         fetch: Where metadata comes from. What it raises goes through.
 
@@ -93,6 +94,7 @@ def find(job: ModelJob, root: bytes, cache: Path, fetch: Fetch) -> Found:
         OSError: The cache cannot be written.
     """
     durable.make_folder(cache)
+    _forget_another(cache, root)
     config = UpdaterConfig(
         root_max_length=MAX_METADATA_BYTES, snapshot_max_length=MAX_METADATA_BYTES, targets_max_length=MAX_METADATA_BYTES
     )
@@ -141,6 +143,17 @@ def _signed(target: TargetFile) -> Signed:
     if not re.fullmatch("[0-9a-f]{64}", sha256 := target.hashes.get("sha256", "")):
         raise RolloutError("invalid", f"{target.path}: signed without its SHA-256")
     return Signed(f"{sha256}.{target.path}", target.length, sha256)
+
+
+def _forget_another(cache: Path, root: bytes) -> None:
+    """Remove what was seen under a root that this device does not trust any more: its heirs, and what they have signed."""
+    history = sorted(cache.glob("root_history/*.json"))
+    if not history or any(path.read_bytes() == root for path in history):
+        return
+    for name in ("timestamp.json", "snapshot.json", "targets.json"):
+        (cache / name).unlink(missing_ok=True)
+    for path in history:  # last, so that whoever is interrupted begins again
+        path.unlink()
 
 
 def staged_metadata(folder: Path) -> Fetch:

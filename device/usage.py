@@ -1,7 +1,8 @@
 """What the kernel says about another process: memory, descriptors, threads, time. Reads /proc, and keeps nothing.
 
-``watch`` and ``send`` are not dumpable (``device/process.py``), so the kernel tells the proportional set size to root alone. How
-many descriptors are open it tells everybody as the size of a folder, from Linux 6.2 on.
+Memory is what is resident. The proportional set size would count what is shared in parts, and so change whenever another process
+that uses the same libraries comes or goes. How many descriptors are open in ``watch`` and ``send``, which are not dumpable
+(``device/process.py``), the kernel tells as the size of a folder, from Linux 6.2 on.
 """
 
 from __future__ import annotations
@@ -22,22 +23,15 @@ class Usage:
 
     Attributes:
         rss: Resident memory, MiB.
-        pss: The same, with what is shared counted in parts; ``None`` where that is not told.
         descriptors: How many are open; ``None`` where that is not told.
         threads: How many there are.
         processor: Seconds of processor time so far, of all threads.
     """
 
     rss: float
-    pss: float | None
     descriptors: int | None
     threads: int
     processor: float
-
-    @property
-    def memory(self) -> float:
-        """The best that is told, MiB."""
-        return self.rss if self.pss is None else self.pss
 
 
 def usage(pid: int, proc: Path = PROC) -> Usage | None:
@@ -54,19 +48,10 @@ def usage(pid: int, proc: Path = PROC) -> Usage | None:
     threads = re.search(r"^Threads:\s+(\d+)$", status, re.MULTILINE)
     return Usage(
         rss=resident / 1024,
-        pss=_pss(folder),
         descriptors=_descriptors(folder / "fd"),
         threads=int(threads[1]) if threads else 0,
         processor=(int(fields[11]) + int(fields[12])) / TICKS,
     )
-
-
-def _pss(folder: Path) -> float | None:
-    try:
-        size = _kilobytes((folder / "smaps_rollup").read_text(), "Pss")
-    except OSError:
-        return None
-    return None if size is None else size / 1024
 
 
 def _descriptors(folder: Path) -> int | None:

@@ -16,7 +16,7 @@ class Window:
 
     Attributes:
         start: Seconds on the camera's clock.
-        seconds: Its fixed length.
+        seconds: Its fixed length; less in one that watching stopped in before anything was seen.
         counts: People per cell, each person once.
         frames: How many frames were read in it.
         dark: How many of them were black, and so was every other one for long before.
@@ -101,6 +101,7 @@ class Windows:
         self._frame_seconds = frame_seconds
         self._gap = max(2 * frame_seconds, GAP)
         self._last = 0.0  # when the last frame was taken; means nothing before the first
+        self._heard = 0.0  # when anything was last heard: a frame, that there is none, a pause
         self._current: Window | None = None
         self._resting = self._idle = False
 
@@ -126,13 +127,13 @@ class Windows:
         self._current.watched += self._watched(now, self._current.start, now)
         self._current.frames += 1
         self._current.dark += dark
-        self._last, self._resting, self._idle = now, False, idle
+        self._last, self._heard, self._resting, self._idle = now, now, False, idle
 
     def blind(self, now: float) -> None:
         """Nothing can be seen at ``now``, in the window that ``due`` has left open."""
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), float("-inf")
-        self._resting = self._idle = False
+        self._heard, self._resting, self._idle = now, False, False
 
     @property
     def seen(self) -> bool:
@@ -148,15 +149,20 @@ class Windows:
         if self._current is None:
             self._current, self._last = Window(now, self._seconds), float("-inf")
         self._current.pauses += not self._resting
-        self._resting, self._idle = True, False
+        self._heard, self._resting, self._idle = now, True, False
 
     def finish(self) -> Window | None:
-        """The window that has begun, if there is anything to say of it: watching stops before its end."""
+        """The window that has begun, if there is anything to say of it: watching stops before its end.
+
+        Where something was seen, its coverage says that it was cut short. Where nothing was, that is 0 anyway, so the window is as
+        long as it lasted, to the second; ``None`` when that was less than one.
+        """
         over, self._current = self._current, None
-        if over is None or (not over.seen and not over.pauses):
+        if over is None:
             return None
         if not over.seen:
-            return over
+            over.seconds = min(over.seconds, int(self._heard - over.start))
+            return over if over.seconds else None
         over.watched = min(over.watched + self._frame_seconds, float(self._seconds))
         return over
 

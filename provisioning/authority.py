@@ -34,6 +34,7 @@ __all__ = ["Authority", "PublicKeyInfo", "check_csr", "crl_days_left"]
 
 CRL_DAYS: Final = 30
 CRL_RENEW_DAYS: Final = 20  # renewed when less than so much is left: ten days of grace for a service that runs daily
+ENDORSED_DAYS: Final = 60
 HOUR: Final = dt.timedelta(hours=1)
 
 
@@ -171,11 +172,14 @@ class Authority:
         """Key and chain of the manager's own programs; by another issuing authority to try whether a broker knows it."""
         return self._with_key(certificates.service(), issuer)
 
-    def endorse(self, root: bytes) -> EndorsedRoot:
-        """Vouch for the root of the fleet's models, so that devices need not be given it by hand."""
+    def endorse(self, root: bytes, generation: int, version: int) -> EndorsedRoot:
+        """Vouch for the root of the fleet's models for ``ENDORSED_DAYS``, so that devices need not be given it by hand."""
         by = self._issuers().active
-        signature = by.key.sign(endorsed_bytes(root), ec.ECDSA(hashes.SHA256())).hex()
-        return EndorsedRoot(root=root.decode(), signer=_pem(by.certificate).decode(), signature=signature)
+        expires = min(self._now() + ENDORSED_DAYS * certificates.DAY, by.certificate.not_valid_after_utc)
+        signed = endorsed_bytes(root, (generation, version, expires))
+        said = {"generation": generation, "version": version, "expires": expires, "root": root.decode()}
+        signature = by.key.sign(signed, ec.ECDSA(hashes.SHA256())).hex()
+        return EndorsedRoot.model_validate({**said, "signer": _pem(by.certificate).decode(), "signature": signature})
 
     def revoke(self, serial: int, until: dt.datetime | None = None) -> None:
         """``revoke_many`` for one certificate."""

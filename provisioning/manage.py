@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from provisioning import statuses
 from provisioning.decisions import OPEN, short
 from provisioning.errors import WordsError
 from provisioning.facts import device_name
@@ -29,6 +30,7 @@ class Device:
 
     Attributes:
         state: ``listed``, ``waiting`` for approval, or the state of its newest certificate.
+        two_machines: Both that run with its certificate, in words, where two do or did.
     """
 
     serial: str
@@ -40,6 +42,7 @@ class Device:
     labels: dict[str, str]
     last_code: str | None
     last_message: str | None
+    two_machines: str | None = None
 
 
 def add_batch(registry: Registry, name: str, setting: str, jurisdiction: str, serials: Mapping[str, str | None]) -> int:
@@ -233,8 +236,10 @@ def devices(registry: Registry) -> list[Device]:
         certificates = {row.serial: row for row in session.scalars(select(CertificateRow).where(CertificateRow.id.in_(newest)))}
         live = select(CertificateRow).where(CertificateRow.state == "live")
         certificates |= {row.serial: row for row in session.scalars(live)}
+        doubles = statuses.standing(session, {row.device: row for row in certificates.values() if row.state == "live"})
         waiting = {row.serial: row for row in session.scalars(select(RequestRow).where(RequestRow.verdict.is_(None)))}
-        said = select(func.max(AuditRow.id)).where(AuditRow.serial.is_not(None)).group_by(AuditRow.serial)
+        told = (AuditRow.serial.is_not(None), AuditRow.step != statuses.STEP)
+        said = select(func.max(AuditRow.id)).where(*told).group_by(AuditRow.serial)
         last = {row.serial: row for row in session.scalars(select(AuditRow).where(AuditRow.id.in_(said)))}
         labels: dict[str, dict[str, str]] = {}
         for label in session.scalars(select(LabelRow).order_by(LabelRow.name)):
@@ -248,7 +253,8 @@ def devices(registry: Registry) -> list[Device]:
             audit = last.get(row.serial)
             said_last = (audit.code, audit.message) if audit else (None, None)
             ends = own.expires_at if own else None
-            found.append(Device(row.serial, name, row.batch, state, key, ends, labels.get(name, {}), *said_last))
+            about = (labels.get(name, {}), *said_last, doubles.get(name))
+            found.append(Device(row.serial, name, row.batch, state, key, ends, *about))
         return found
 
     return registry.transact(work)

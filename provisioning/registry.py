@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 TRIES: Final = 20  # PostgreSQL ends transactions that might disturb each other, also some that would not
 LONGEST_PAUSE: Final = 0.5  # seconds between two tries
+MALFORMED: Final = "malformed"  # how steps end that are no message of the contract
 BUSY_SECONDS: Final = 30  # for another process's transaction
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 MIGRATING: Final = 0x6D69656E  # an advisory lock: one process migrates, the others wait
@@ -167,13 +168,18 @@ class Registry:
         return RegistryError(f"{self}: the registry cannot be used ({said}); check that the database is there and not full")
 
     def audit(self, session: Session, entry: Entry) -> None:
-        """Write down a step; one that ended just like the last one of this key is counted there."""
-        now = self.now()
+        """Write down a step; one that ended just like the last one of this key is counted there.
+
+        Nonsense is counted however it is worded: whoever sends it words it.
+        """
+        now, nonsense = self.now(), entry.code == MALFORMED
         before = select(AuditRow).where(AuditRow.key == entry.key, AuditRow.name == entry.name[:64])
+        if nonsense:
+            before = before.where(AuditRow.step == entry.step, AuditRow.code == MALFORMED)
         last = session.scalars(before.order_by(AuditRow.id.desc()).limit(1)).first()
-        if last is not None and (last.step, last.code, last.message) == (entry.step, entry.code, entry.message):
+        if last is not None and (last.step, last.code) == (entry.step, entry.code) and (nonsense or last.message == entry.message):
             last.times += 1
-            last.last_at = now
+            last.last_at, last.message = now, entry.message
             return
         row = AuditRow(first_at=now, last_at=now, times=1, step=entry.step, name=entry.name[:64], key=entry.key)
         row.serial, row.device, row.code = entry.serial, entry.device, entry.code

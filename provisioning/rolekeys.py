@@ -5,7 +5,7 @@ They are made at once or not at all: a run that was interrupted finds what it ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,16 +44,30 @@ def load(folder: Path, names: Iterable[str], passphrase: bytes) -> dict[str, Cry
     return {name: _load(folder / f"{name}.pem", passphrase) for name in names}
 
 
-def some(folder: Path, names: Sequence[str], count: int, passphrase: bytes) -> list[CryptoSigner]:
+def some(folder: Path, names: Sequence[str], count: int, passphrase: bytes, keyids: Container[str]) -> list[CryptoSigner]:
     """Open so many of these keys, whichever are there.
+
+    Args:
+        folder: Where they are.
+        names: All of them.
+        count: How many are needed.
+        passphrase: Of each.
+        keyids: What a root calls them: another key of that name is none of them.
 
     Raises:
         WordsError: There are fewer.
     """
-    there = [name for name in names if (folder / f"{name}.pem").exists()]
-    if len(there) < count:
-        raise WordsError(f"{folder}: {len(there)} of {', '.join(names)}; expected any {count}; give their folder with --keys")
-    return list(load(folder, there[:count], passphrase).values())
+    there = load(folder, [name for name in names if (folder / f"{name}.pem").exists()], passphrase)
+    found = [one for one in there.values() if one.public_key.keyid in keyids]
+    if len(found) < count:
+        what = f"{len(found)} of {', '.join(names)} that the root names; expected any {count}"
+        raise WordsError(f"{folder}: {what}; give their folder with --keys. If they are lost: mien-fleet model replace-root")
+    return found[:count]
+
+
+def unsettled(folder: Path, names: Iterable[str]) -> bool:
+    """Whether there are new keys beside those in use."""
+    return any((folder / f"{name}.new.pem").exists() for name in names)
 
 
 def beside(folder: Path, names: Iterable[str], passphrase: bytes, *, make: bool = True) -> dict[str, CryptoSigner]:
@@ -89,7 +103,7 @@ def _make(path: Path, passphrase: bytes) -> None:
 
 
 def _load(path: Path, passphrase: bytes) -> CryptoSigner:
-    content = files.read(path, "an encrypted key", "mien-fleet model init makes it; else restore it from a backup")
+    content = files.read(path, "an encrypted key", "restore it from a backup; if there is none: docs/rollouts.md, lost keys")
     try:
         return CryptoSigner(serialization.load_pem_private_key(content, passphrase))
     except (ValueError, TypeError):

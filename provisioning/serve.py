@@ -193,9 +193,8 @@ class Service:
             self._refusal = f"the broker refuses this service ({code}); check its access list and {self._fleet.folder}/service"
             return
         self._arrived.clear()  # of a connection before: they come again
-        client.subscribe(
-            [(f"$share/{SERVICE}/{one.filter}" if one.shared else one.filter, SubscribeOptions(qos=1)) for one in self._routes]
-        )
+        wanted = dict.fromkeys(f"$share/{SERVICE}/{one.filter}" if one.shared else one.filter for one in self._routes)
+        client.subscribe([(one, SubscribeOptions(qos=1)) for one in wanted])
 
     def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         if any(code.is_failure for code in codes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from provisioning import command_store, groups, housekeeping, intake, renewal, rollouts, twins
+from provisioning import command_store, groups, housekeeping, intake, renewal, rollouts, statuses, twins
 from provisioning.routes import Context, Subject
 
 SUBJECTS: Final[tuple[Callable[[Context], Subject], ...]] = (
@@ -15,5 +15,6 @@ SUBJECTS: Final[tuple[Callable[[Context], Subject], ...]] = (
     twins.subject,
     groups.subject,
     rollouts.subject,
+    statuses.subject,
     housekeeping.subject,
 )

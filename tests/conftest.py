@@ -25,6 +25,12 @@ ROOT = Path(__file__).parents[1]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What ``-n auto`` means: two workers a processor, because most tests wait, for a window to end or a program to start."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * len(os.sched_getaffinity(0))
+
+
 @dataclass
 class Mosquitto:
     """A broker of our own, with its configuration, that can be killed and started again on the same port."""
@@ -46,13 +52,17 @@ class Mosquitto:
         log = open(self.folder / "mosquitto.log", "ab")  # noqa: SIM115 (the process holds it)
         self.process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
         log.close()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None, (self.folder / "mosquitto.log").read_text()
-        raise AssertionError("mosquitto does not listen")
+        wait_for(lambda: self.listens or not self.running, why="mosquitto listens")
+        assert self.running, (self.folder / "mosquitto.log").read_text()
+
+    @property
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
@@ -96,7 +106,7 @@ class Process:
         self.process.send_signal(number)
         return self.wait()
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         return self.process.wait(seconds)
 
     @property
@@ -204,7 +214,7 @@ def listen(start: Callable[..., Process]) -> Callable[..., Listener]:
     return subscribe
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0, why: str = "the condition") -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0, why: str = "the condition") -> None:
     """Poll until ``condition()`` is true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -223,7 +233,17 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind for the registry."""
+    """A registry of each kind with nothing in it."""
+    from tests import registries  # the fleet's packages are not on every device
+
+    if request.param == "sqlite":
+        return registries.sqlite(tmp_path)
+    return postgresql.emptied(request.getfixturevalue("postgres"), "registry")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind without a table."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/registry.db"
     return postgresql.new_database(request.getfixturevalue("postgres"), f"test_{secrets.token_hex(8)}")

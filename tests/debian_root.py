@@ -1,7 +1,9 @@
 """Debian systems to install the package into: made once with mmdebstrap, kept in ``build/roots``, entered without a network.
 
 What a test changes goes into an overlay of its own. Where Debian comes from is wherever this machine's apt gets it.
-There is no ``/sys`` in them: it would tell an emulated program of this machine's processor, and XNNPACK then crashes.
+
+An emulated program would read of this machine's processor in ``/proc/cpuinfo`` and ``/sys``: XNNPACK then crashes, or without
+``/sys`` is left out, and other kernels calculate than on a board. So both tell of the ``Board`` that is emulated.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ ARM64 = (
 )
 ENTER = """
 set -e
-layers=$1 work=$2 read_only=$3 script=$4
+layers=$1 work=$2 read_only=$3 processor=$4 script=$5
 root=$work/root
 ip link set lo up
 mkdir -p "$root" "$work/upper" "$work/scratch" "$work/state"
@@ -40,11 +42,38 @@ if [ "$read_only" = yes ]; then
     mount --bind "$work/state" "$root/var/lib/mien"
     mount -o remount,ro overlay "$root"
 fi
+if [ -n "$processor" ]; then
+    mount --bind "$work/cpuinfo" "$root/proc/cpuinfo"
+    mount -t tmpfs tmpfs "$root/sys"
+    mkdir -p "$root/sys/devices/system/cpu"
+    for list in possible present online; do echo 0-3 > "$root/sys/devices/system/cpu/$list"; done
+fi
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-    bash -euc "$script"
+    ${processor:+QEMU_CPU=$processor} bash -euc "$script"
 """
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board as its four cores say of themselves: what QEMU calls them, their part number, what the kernel lists as features."""
+
+    processor: str
+    part: str
+    features: str
+
+    def cpuinfo(self) -> str:
+        """As in ``/proc/cpuinfo`` of that board."""
+        core = f"Features\t: {self.features}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\n"
+        core += f"CPU part\t: {self.part}\nCPU revision\t: 3\n"
+        return "".join(f"processor\t: {number}\n{core}\n" for number in range(4))
+
+
+PI_4 = Board("cortex-a72", "0xd08", "fp asimd evtstrm crc32 cpuid")
+PI_5 = Board(
+    "cortex-a76", "0xd0b", "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +82,7 @@ class Root:
 
     layers: tuple[Path, ...]
     work: Path
+    board: Board | None = None  # the one that it is emulated as
 
     def run(self, script: str, *, read_only: bool = False, check: bool = True, seconds: float = 300) -> str:
         """Run a bash script in it as root, without a network and with a process table of its own; what it printed, errors included.
@@ -64,7 +94,10 @@ class Root:
             seconds: After which it is killed, with all that it has started.
         """
         self.work.mkdir(parents=True, exist_ok=True)
-        words = [":".join(map(str, self.layers)), str(self.work), "yes" if read_only else "no", script]
+        words = [":".join(map(str, self.layers)), str(self.work), "yes" if read_only else "no"]
+        words += [self.board.processor if self.board else "", script]
+        if self.board:
+            (self.work / "cpuinfo").write_text(self.board.cpuinfo())
         done = subprocess.run(
             ["unshare", "-mnpf", "--kill-child", "sh", "-c", ENTER, "sh", *words],
             stdin=subprocess.DEVNULL,
@@ -79,7 +112,7 @@ class Root:
 
     def fork(self, work: Path) -> Root:
         """The same system, to be changed without this one noticing."""
-        return Root((self.work / "upper", *self.layers), work)
+        return Root((self.work / "upper", *self.layers), work, self.board)
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file into it."""

@@ -21,6 +21,7 @@ from provisioning.authority import Authority
 from provisioning.intake import Intake
 from provisioning.registry import Registry
 from provisioning.renewal import Renewals
+from tests import registries
 
 PASSPHRASE = b"correct horse battery"
 HOUR = 3600
@@ -92,7 +93,7 @@ class Manager:
         home = self.folder / "fleet"
         there = (home / "ca.pem").exists()
         self.authority = Authority.open(home, PASSPHRASE) if there else Authority.create(home, PASSPHRASE)
-        self.registry = Registry.open(self.url or f"sqlite:///{self.folder}/registry.db", self.clock)
+        self.registry = Registry.open(self.url or registries.sqlite(self.folder), self.clock)
         self.intake = Intake(self.registry, self.authority)
         self.renewals = Renewals(self.registry, self.authority)
 

@@ -28,6 +28,8 @@ def act(shop: Shop) -> None:
         shop.publish(SECOND)
     elif what == "renew-root":
         shop.repository.renew_root(PASSPHRASE)
+    elif what == "replace-root":
+        shop.repository.replace_root(PASSPHRASE)
     else:
         shop.now.move(55)
         shop.repository.refresh(PASSPHRASE)
@@ -83,9 +85,10 @@ def main() -> None:
             root, target = shop.root, shop.publish(FIRST)
             found(shop, root, base / "cache", target)
             died = dies(shop, count)
-            if what != "renew-root":  # whose new keys and old metadata do not go together for a moment
+            if what not in ("renew-root", "replace-root"):  # whose new keys and old metadata do not go together for a moment
                 found(shop, root, base / "cache", target)
             act(shop)
+            root = shop.root if what == "replace-root" else root
             found(shop, root, base / "cache", target)
             if what == "publish":
                 found(shop, root, base / "cache", shop.publish(SECOND))

@@ -46,6 +46,23 @@ def new_database(server_url: str, name: str) -> str:
     return f"{server_url}/{name}"
 
 
+def emptied(server_url: str, name: str) -> str:
+    """That database, made if need be, with its tables and without what is in them; to make one takes ten times as long."""
+    import psycopg
+
+    with psycopg.connect(f"{server_url}/postgres", autocommit=True) as connection:
+        there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+    if there is None:
+        return new_database(server_url, name)
+    end_connections(server_url, name)
+    with psycopg.connect(f"{server_url}/{name}", autocommit=True) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        filled = ", ".join(f'"{table}"' for (table,) in tables if table != "alembic_version")
+        if filled:
+            connection.execute(f"TRUNCATE {filled} RESTART IDENTITY CASCADE".encode())
+    return f"{server_url}/{name}"
+
+
 def end_connections(server_url: str, database: str) -> None:
     """End every connection to a database, as a server does that is restarted."""
     import psycopg

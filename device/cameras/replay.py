@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import Final, NoReturn
@@ -172,12 +173,14 @@ def open_camera(address: str, options: CameraOptions) -> Camera:
     """
     if not address:
         raise CameraError("replay: which recording? write replay:FILE for a video or GIF, or replay:FOLDER for pictures")
-    path = Path(address).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(address))  # which raises nothing, as Path.expanduser does
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise CameraError(f"{path}: {error.strerror}; give a video, a GIF or a folder of pictures") from error
+    if stat.S_ISDIR(mode):
         return Folder(path, options)
-    if not path.exists():
-        raise CameraError(f"{path}: no such file or folder; give a video, a GIF or a folder of pictures")
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
         raise CameraError(f"{path}: neither a file nor a folder; give a video, a GIF or a folder of pictures")
     if not os.access(path, os.R_OK):
         raise CameraError(f"{path}: may not be read; check its permissions")

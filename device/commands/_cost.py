@@ -127,10 +127,11 @@ def measure(turns: int, runtime: str) -> Cost:
 def _running(kind: Kind, code: Path, runtime: str) -> Iterator[subprocess.Popen[str]]:
     """A process that waits for turns."""
     tunables = [one for one in os.environ.get("GLIBC_TUNABLES", "").split(":") if one and one != process.NO_CACHE]  # not ours
+    ours = {name: value for name, value in os.environ.items() if name != process.ALLOCATOR[0]}
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, kind, runtime],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=code,
-        env={**os.environ, "PYTHONPATH": str(code), "GLIBC_TUNABLES": ":".join(tunables)},
+        env={**ours, "PYTHONPATH": str(code), "GLIBC_TUNABLES": ":".join(tunables)},
     )  # fmt: skip
     try:
         yield child

@@ -10,7 +10,12 @@ from device import machine
 from device.errors import MienError
 from device.settings import Settings
 
-CMDLINE: Final = "cgroup_enable=memory"  # what undoes the cgroup_disable=memory that Raspberry Pi's firmware adds
+DISABLE: Final = (
+    "cgroup_disable=memory"  # the firmware of a Raspberry Pi says so before what is in cmdline.txt; the later word counts
+)
+ENABLE: Final = (
+    "cgroup_enable=memory"  # of Raspberry Pi's kernels alone, and all that they need: github.com/raspberrypi/linux/issues/6980
+)
 
 
 def heat(settings: Settings, root: Path) -> str:
@@ -51,10 +56,13 @@ def limits(_: Settings, root: Path) -> str:
         return "this system has no control groups: no service is limited"
     if not able:
         there = [path for path in ("boot/firmware/cmdline.txt", "boot/cmdline.txt") if (root / path).exists()]
-        where = f"/{there[0]}" if there else "the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub)"
+        if there:
+            what = f"append {ENABLE} to the one line of /{there[0]}"
+        else:
+            what = f"take {DISABLE} out of the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub)"
         raise MienError(
-            f"the kernel's memory control group is off, so MemoryMax does nothing: append {CMDLINE} to the one line of {where}, "
-            "and restart; until then memory_megabytes alone holds"
+            f"the kernel's memory control group is off, so MemoryMax does nothing: {what}, and restart; until then "
+            "memory_megabytes alone holds"
         )
     return "the kernel can limit the memory of a service"
 

@@ -6,7 +6,6 @@ Broker, ``watch`` and ``send`` are processes of their own, as on a device; this 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,10 +21,12 @@ from pydantic import ValidationError
 
 from device import health
 from device.commands._children import child
+from device.commands._device import absolute, settings_text
+from device.commands._files import check_writable, write
 from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.contract import Report, dump
-from device.errors import BrokerError, CameraError, MienError, OutputError, WordsError
+from device.errors import BrokerError, CameraError, MienError, WordsError
 from device.scene import Scene
 from device.settings import BrokerSettings, Settings, with_camera
 from device.settings_care import CameraSettings
@@ -64,7 +65,7 @@ def run(options: Options) -> int:
     Raises:
         MienError: Something it needs is missing, or one of its processes failed; the message says which and why.
     """
-    camera = with_camera(Settings(), _absolute(options.camera)).camera
+    camera = with_camera(Settings(), absolute(options.camera)).camera
     _check(options)
     screen = _screen(options)
     with ExitStack() as stack:
@@ -88,7 +89,8 @@ def run(options: Options) -> int:
                 raise _failure("watch", watch, folder)
             if send.poll() is not None:
                 raise _failure("send", send, folder)
-            blind = not reports and health.read(folder / "run", time.monotonic()).trouble == "camera"
+            unseen = all(report.withheld == "unwatched" for report in reports)
+            blind = unseen and health.read(folder / "run", time.monotonic()).trouble == "camera"
             if blind and (said := _said(folder, "watch")):  # in the field it would wait for its camera
                 raise CameraError(said[-1])
             report = subscriber.next_report(timeout=0.2)
@@ -126,9 +128,8 @@ def _check(options: Options) -> None:
             plain = False
         if not plain:
             raise WordsError("--broker: expected mqtt://host:port, without a name and a password")
-    for file in filter(None, (options.truth, options.picture)):
-        if (file.exists() and not file.is_file()) or not os.access(file if file.exists() else file.parent, os.W_OK):
-            raise OutputError(f"{file}: cannot be written; choose a file in a folder that is there and writable")
+    for file in (options.truth, options.picture):
+        check_writable(file)
 
 
 def _screen(options: Options) -> Any:
@@ -165,35 +166,15 @@ class JsonLines:
 
 
 def _settings(device: str, camera: CameraSettings, url: str, folder: Path, options: Options) -> str:
-    text = json.dumps  # a JSON string is a TOML basic string
-    return f"""\
-device = {text(device)}
-window_seconds = {options.window}
-k = {K}
-noise = "off"
-demo = true
-run_folder = {text(str(folder / "run"))}
-inbox_folder = {text(str(folder / "inbox"))}
-send_folder = {text(str(folder / "send"))}
-[policy]
-setting = "research"
-jurisdiction = "EU"
-[camera]
-source = {text(camera.source)}
-seed = {options.seed}
-[spool]
-folder = {text(str(folder / "spool"))}
-days = 1.0
-[broker]
-url = {text(url)}
-keepalive_seconds = 10
-longest_wait_seconds = 2.0
-"""
-
-
-def _absolute(camera: str) -> str:
-    name, _, address = camera.partition(":")
-    return f"replay:{Path(address).resolve()}" if name == "replay" and address else camera
+    return settings_text(
+        folder,
+        {"device": device, "window_seconds": options.window, "k": K, "noise": "off", "demo": True},
+        {
+            "camera": {"source": camera.source, "seed": options.seed},
+            "spool": {"days": 1.0},
+            "broker": {"url": url, "keepalive_seconds": 10, "longest_wait_seconds": 2.0},
+        },
+    )
 
 
 def _failure(name: str, process: subprocess.Popen[bytes], folder: Path) -> DemoError:
@@ -227,4 +208,4 @@ def _write_truth(options: Options, reports: list[Report]) -> None:
         start = report.span.model_dump(mode="json")["start"]
         windows.append({"seq": report.seq, "start": start, **asdict(truth)})
     if options.truth is not None:
-        options.truth.write_text(json.dumps({"windows": windows}, indent=2) + "\n")
+        write(options.truth, json.dumps({"windows": windows}, indent=2) + "\n")

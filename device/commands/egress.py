@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import Final
 
 import click
 
+from device import durable
 from device import egress as allowed
 from device import settings as settings_file
+from device.commands._files import FILE
 from device.errors import BrokerError, MienError, SettingsError
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+MAX_BYTES: Final = 1024 * 1024  # of a list of hosts
 
 
 @click.command()
@@ -35,14 +38,14 @@ def egress(*, file: Path | None, also: Path | None, known: Path | None, units: t
         except BrokerError as error:
             failed.append(str(error))
     remembered = allowed.later(allowed.Known.read(known), wanted, found, time.monotonic())
-    if known is not None:
-        remembered.write(known)
     asked = () if all(map(allowed.is_address, wanted)) else allowed.name_servers(_text(allowed.RESOLV_CONF))
     addresses = tuple(dict.fromkeys((*asked, *sorted(remembered.seen))))
     for address in addresses:
         click.echo(address)
     for unit in units:
         _apply(unit, addresses)
+    if known is not None:  # after it is in force: what could not be applied is not remembered as if it had been
+        remembered.write(known)
     if failed:
         raise BrokerError("\n".join(failed))
 
@@ -65,7 +68,7 @@ def _text(path: Path | None) -> str:
         SettingsError: It is there and cannot be read.
     """
     try:
-        return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
+        return "" if path is None else durable.read_given(path, MAX_BYTES).decode(errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:

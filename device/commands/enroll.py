@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import random
 import secrets
@@ -248,7 +249,7 @@ def run(
             )
         claim = claim or identity.Claim.open(folder)  # says what is wrong with it
         enroller.claim, enroller.serial = claim, serial
-        if (authority := settings.broker.ca_file) is not None and not authority.exists():
+        if (authority := settings.broker.ca_file) is not None and not os.path.exists(authority):
             identity.write(authority, claim.authority.read_bytes(), mode=0o644)
         if not wait_for_the_clock(claim.valid_from, stop, log):
             return None

@@ -9,17 +9,18 @@ from pathlib import Path
 import click
 
 from device import settings as settings_file
+from device.commands._files import FILE, FOLDER
 
 
 @click.command()
 @click.option(
     "--settings",
     "file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help=f"The settings file.  [default: {settings_file.SYSTEM_FILE}]",
 )
-@click.option("--claim", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Of the claim's files.")
+@click.option("--claim", "folder", type=FOLDER, metavar="FOLDER", help="Of the claim's files.")
 @click.option(
     "--serial", metavar="SERIAL", help="This box's serial, as on the fleet's list.  [default: the claim's, or the board's own]"
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from device import notice
-from device.errors import OutputError
+from device.commands._files import write
 from device.notice_html import html
 from device.settings import Settings
 from device.settings_policy import Language
@@ -24,11 +23,5 @@ def run(settings: Settings, kind: Literal["html", "text"], language: Language | 
     made = html(settings, language) if kind == "html" else notice.text(settings, language)
     if out is None:
         return made
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        temporary.write_text(made, encoding="utf-8")
-        os.replace(temporary, out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose a file in a folder that is there") from error
+    write(out, made)
     return ""

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from device.commands._files import write
 from device.contract import CELLS, Report
 
 COLOURS: Final = {
@@ -73,11 +74,11 @@ class Screen:
         self._console.print(f"{many}: {len(shown)} with figures, {len(reports) - len(shown)} withheld. No image was kept.")
 
     def save(self, file: Path) -> None:
-        """Save the last screen as an SVG picture that loads nothing from elsewhere."""
+        """Save the last screen as an SVG picture that loads nothing from elsewhere. Raises OutputError."""
         console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
         console.print(self._draw(ended=True))
         svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
-        file.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"))
+        write(file, svg.replace("Fira Code", "DejaVu Sans Mono"))
 
     def _draw(self, *, ended: bool = False) -> RenderableType:
         parts: list[RenderableType] = [self._head()]

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from device import settings as settings_file
+from device.commands._files import FILE
 
 with_settings = click.option(
     "--settings",
     "file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help=f"The settings file.  [default: {settings_file.SYSTEM_FILE}]",
 )

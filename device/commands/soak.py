@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 from uuid import uuid4
 
+from device import durable
 from device.commands._children import child
+from device.commands._device import absolute, settings_text
+from device.commands._files import check_writable, write
 from device.commands.broker import embedded
 from device.commands.subscriber import Subscriber
 from device.errors import MienError, OutputError, WordsError
@@ -34,9 +37,10 @@ from device.usage import usage
 from device.version import VERSION
 
 SAMPLES: Final = 480  # of a run, unless they would be more than a minute or less than half a second apart
+MAX_BYTES: Final = 256 * 2**20  # of a log
 PATIENCE: Final = 30.0  # seconds for the last reports to arrive
 HEARING: Final = 0.25  # seconds between two looks at what has arrived
-EPSILON: Final = "epsilon_window = 0.02\nepsilon_day = 500"  # noise as in a shop, and a budget for the shortest windows
+EPSILON: Final = {"epsilon_window": 0.02, "epsilon_day": 500}  # noise as in a shop, and a budget for the shortest windows
 
 Show = Callable[[float], None]
 
@@ -60,8 +64,8 @@ def run(options: Options, show: Show) -> dict[str, Any]:
         MienError: Something it needs is missing, or a process ended before it had worked.
         OutputError: The log or the picture cannot be written.
     """
-    camera = with_camera(Settings(), _absolute(options.camera)).camera
-    _writable(options.picture)
+    camera = with_camera(Settings(), absolute(options.camera)).camera
+    check_writable(options.picture)
     stop = Stop().on_signals()
     with ExitStack() as stack:
         log = stack.enter_context(_opened(options.log))
@@ -83,12 +87,13 @@ def again(log: Path, picture: Path | None) -> dict[str, Any]:
         OutputError: The picture cannot be written.
     """
     lines = _lines(log)
+    try:
+        found, drawn = report(lines), "" if picture is None else plot(lines)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # whatever another program puts into such lines
+        raise WordsError(f"{log}: a line is not as mien soak writes it ({error!r}); give a log that nobody has changed") from error
     if picture is not None:
-        try:
-            picture.write_text(plot(lines), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{picture}: cannot be written ({error.strerror}); choose another file") from error
-    return report(lines)
+        write(picture, drawn)
+    return found
 
 
 def told(found: dict[str, Any], *, as_json: bool) -> str:
@@ -184,7 +189,7 @@ class _Run:
 def _lines(log: Path) -> list[dict[str, Any]]:
     """The lines of a log; the last one may be cut off."""
     try:
-        written = log.read_text(encoding="utf-8").splitlines()
+        written = durable.read_given(log, MAX_BYTES).decode().splitlines()
         lines = [json.loads(line) for line in written if line.endswith("}")]
     except (OSError, ValueError) as error:
         raise WordsError(f"{log}: no log of a soak run ({error}); give one that mien soak has written") from None
@@ -204,36 +209,9 @@ def _opened(log: Path) -> Iterator[TextIO]:
         raise OutputError(f"{log}: cannot be written ({error.strerror}); choose another --log") from error
 
 
-def _writable(picture: Path | None) -> None:
-    """Refuse a picture that cannot be drawn before hours have passed."""
-    if picture is not None and not os.access(picture if picture.exists() else picture.parent, os.W_OK):
-        raise OutputError(f"{picture}: cannot be written; choose a file in a folder that is there and writable")
-
-
-def _absolute(camera: str) -> str:
-    name, _, address = camera.partition(":")
-    return f"replay:{Path(address).resolve()}" if name == "replay" and address else camera
-
-
 def _settings(device: str, camera: CameraSettings, url: str, folder: Path, window: int) -> str:
-    text = json.dumps  # a JSON string is a TOML basic string
-    return f"""\
-device = {text(device)}
-window_seconds = {window}
-{EPSILON}
-max_hold = 1
-run_folder = {text(str(folder / "run"))}
-inbox_folder = {text(str(folder / "inbox"))}
-send_folder = {text(str(folder / "send"))}
-state_folder = {text(str(folder / "state"))}
-[policy]
-setting = "research"
-jurisdiction = "EU"
-[camera]
-source = {text(camera.source)}
-[spool]
-folder = {text(str(folder / "spool"))}
-[broker]
-url = {text(url)}
-longest_wait_seconds = 2.0
-"""
+    return settings_text(
+        folder,
+        {"device": device, "window_seconds": window, **EPSILON, "max_hold": 1},
+        {"camera": {"source": camera.source}, "broker": {"url": url, "longest_wait_seconds": 2.0}},
+    )

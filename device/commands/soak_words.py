@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+from device.commands._files import FILE
 
 
 @click.command()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from device import durable
 from device.errors import BrokerError
 from device.settings import BrokerSettings
 
@@ -16,6 +17,7 @@ ENDING: Final = {  # why one message can end a connection; Mosquitto says the fi
     TOO_LARGE: "the broker takes smaller messages only, and this one is larger; raise its limit",
     PROTOCOL_ERROR: "what the broker answers to this message is not MQTT 5; it may be larger than its limit",
 }
+MAX_BYTES: Final = 4 * 1024 * 1024  # of certificates, or of a password
 NOT_YET_VALID, HAS_EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL
 
 
@@ -100,11 +102,13 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     """
     what: Path | None = settings.ca_file
     try:
+        _regular(settings.ca_file)
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.sslsocket_class = _Socket
         what = settings.certificate_file
         if settings.certificate_file:
+            _regular(settings.certificate_file, settings.key_file)
             # An encrypted key would be asked for on the terminal, and nobody is there.
             context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
     except OSError as error:  # ssl.SSLError is one
@@ -116,6 +120,12 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     return context
 
 
+def _regular(*files: Path | None) -> None:
+    """OpenSSL would wait for a pipe, or read a device, for ever. Raises OSError."""
+    for file in filter(None, files):
+        durable.read_given(file, MAX_BYTES)
+
+
 def read_password(path: Path) -> str:
     """The first line of a file.
 
@@ -123,7 +133,7 @@ def read_password(path: Path) -> str:
         BrokerError: There is none.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()[0]
+        return durable.read_given(path, MAX_BYTES).decode().splitlines()[0]
     except OSError as error:
         raise BrokerError(f"{path}: cannot read the password ({error.strerror}); expected it on the first line") from error
     except (UnicodeDecodeError, IndexError) as error:

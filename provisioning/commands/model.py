@@ -107,7 +107,7 @@ def refresh(folder: Path, passphrase_file: Path | None) -> None:
 @click.option("--keys", type=click.Path(path_type=Path, file_okay=False), help="Where two of the root's keys are.")
 @PASSPHRASE
 def renew_root(folder: Path, keys: Path | None, passphrase_file: Path | None) -> None:
-    """Sign a new root with two of its keys, and make new keys for everything else: before it ends, or when a key was lost.
+    """Sign a new root with two of its keys, and make new keys for everything else: before it ends, or when one of these was lost.
 
     Devices follow by themselves. If it is interrupted, run it again.
     """
@@ -115,6 +115,25 @@ def renew_root(folder: Path, keys: Path | None, passphrase_file: Path | None) ->
     version = repository.renew_root(passphrase, keys)
     _endorse(repository, folder, passphrase)
     click.echo(f"version {version} of the root; copy {folder}/models/repository to the web server")
+
+
+@model.command("replace-root")
+@FOLDER
+@PASSPHRASE
+def replace_root(folder: Path, passphrase_file: Path | None) -> None:
+    """Begin with a new root and new keys for everything: when the root's keys are lost, or somebody else has them.
+
+    Devices follow because the fleet's authority says so; not where a root is installed as models.root_file. What is published
+    stays so. If it is interrupted, run it again.
+    """
+    repository, passphrase = Repository(fleets.load(folder).folder), files.passphrase(passphrase_file)
+    authority = Authority.open(folder, passphrase)  # without whom nobody follows
+    version = repository.replace_root(passphrase)
+    repository.endorse(authority.endorse)
+    click.echo(f"version {version} of the root begins anew. What now:")
+    click.echo(f"  a web server serves     {repository.folder}/repository, and nothing of before (rsync -a --delete)")
+    click.echo(f"  take off this machine   two of {repository.folder}/keys/root-*.pem, each to a place of its own")
+    click.echo(f"  by hand                 {folder}/models-root.json to each device that has a models.root_file")
 
 
 def _endorse(repository: Repository, folder: Path, passphrase: bytes) -> list[str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 import click
-import structlog
 
 from provisioning import files, groups, manage
 from provisioning import fleet as fleets
@@ -48,6 +47,8 @@ def database(folder: Path, url: str | None) -> str:
 @PASSPHRASE
 def serve(folder: Path, port: int | None, database_url: str | None, passphrase_file: Path | None) -> None:
     """Answer devices that enrol, until told to stop. Several may run, also on several machines; any may be killed at any time."""
+    import structlog
+
     from provisioning.serve import Service
 
     structlog.configure(
@@ -244,14 +245,20 @@ def devices(folder: Path, as_json: bool, database_url: str | None) -> None:
             click.echo(json.dumps(asdict(one)))
         return
     rows = [("SERIAL", "DEVICE", "BATCH", "STATE", "KEY", "UNTIL", "LABELS", "LAST")]
+    below = [""]  # each row
     for one in found:
         until = f"{dt.datetime.fromtimestamp(one.expires_at, dt.timezone.utc):%Y-%m-%d}" if one.expires_at else ""
         labels = " ".join(f"{name}={value}" for name, value in one.labels.items())
         last = "" if one.last_code in (None, "accepted") else f"{one.last_code}: {one.last_message}"
         rows.append((one.serial, one.name, one.batch, one.state, (one.key or "")[:12], until, labels, last))
+        below.append(
+            f"{one.two_machines}. Run mien-fleet revoke {folder} {one.name}, see docs/fleet.md" if one.two_machines else ""
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
+    for row, more in zip(rows, below, strict=True):
         click.echo("  ".join((*(word.ljust(width) for word, width in zip(row, widths, strict=False)), row[-1])).rstrip())
+        if more:
+            click.echo(f"    {more}")
 
 
 @click.command()

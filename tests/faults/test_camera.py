@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,8 @@ class Bench:
         (self.folder / "times.json").write_text(json.dumps({**QUICK, **times}))
         self._start = start
 
-    def watch(self) -> Process:
-        words = ("watch", "--settings", self.device.settings, "--camera", "v4l2:camera")
+    def watch(self, camera: str = "camera") -> Process:
+        words = ("watch", "--settings", self.device.settings, "--camera", f"v4l2:{camera}")
         self.process = self._start(sys.executable, "-m", "tests.faulty_camera", self.folder, *words)
         return self.process
 
@@ -169,6 +171,37 @@ def test_a_camera_that_is_unplugged_gives_windows_with_less_coverage_and_then_no
     assert any("stopped delivering pictures" in said for said in watch.events("warning"))
 
 
+def test_the_coverage_of_all_windows_is_the_time_in_which_pictures_came(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    switch, shown = one.folder / "switch", one.folder / "shown.txt"
+
+    def pictures() -> list[float]:
+        """When each came."""
+        return [float(line) for line in shown.read_text().splitlines()[:-1]] if shown.exists() else []
+
+    def shows(seconds: float) -> None:
+        """The camera is there until pictures have come for so long."""
+        before = len(pictures())
+        switch.touch()
+        wait_for(lambda: (at := pictures()[before:]) and at[-1] - at[0] > seconds, 60, f"pictures for {seconds} s")
+
+    switch.touch()
+    watch = one.watch("switch")
+    shows(7.5)
+    switch.unlink()
+    wait_for(lambda: one.reports[-1]["withheld"] == "unwatched", 60, "a window without a picture")
+    shows(1.5)
+    assert watch.end() == 0
+
+    at = pictures()
+    gaps = [later - earlier for earlier, later in pairwise(at)]
+    truth = sum(gap for gap in gaps if gap <= 1)
+    told = [report["quality"]["coverage"] for report in one.reports]
+    assert 5 * sum(told) == pytest.approx(truth, abs=0.13 * len(told) + 0.5)  # steps of 0.05 of five seconds, and a last frame
+    assert [said == 0 for said in told] == [report["withheld"] == "unwatched" for report in one.reports]
+    assert 0.1 < told[1] < 0.9
+
+
 def test_a_camera_that_does_not_come_back_ends_the_process_for_systemd_to_start_another(bench: Callable[..., Bench]) -> None:
     one = bench(GIVE_UP=3)
 
@@ -177,6 +210,27 @@ def test_a_camera_that_does_not_come_back_ends_the_process_for_systemd_to_start_
     assert watch.wait(90) == 69
     assert one.health["trouble"] == "camera"
     assert "no such camera" in watch.complaints[-1]
+
+
+def test_a_camera_that_never_comes_is_told_by_each_process_that_gives_it_up(bench: Callable[..., Bench]) -> None:
+    """Windows are longer than a process lives, and yet nobody takes the silence for an empty shop."""
+    one = bench(GIVE_UP=3)
+    text = one.device.settings.read_text()
+    one.device.settings.write_text(text.replace("window_seconds = 5", "window_seconds = 900").replace('noise = "off"', ""))
+
+    codes = [one.watch().wait(90) for _ in range(2)]
+
+    assert codes == [69, 69]
+    assert [(report["seq"], report["withheld"], report["people"]) for report in one.reports] == [
+        (1, "unwatched", None),
+        (2, "unwatched", None),
+    ]
+    assert {report["quality"]["coverage"] for report in one.reports} == {0.0}
+    starts = [datetime.fromisoformat(report["span"]["start"].replace("Z", "+00:00")) for report in one.reports]
+    lengths = [report["span"]["seconds"] for report in one.reports]
+    assert all(3 <= seconds < 90 for seconds in lengths)
+    assert starts[0] + timedelta(seconds=lengths[0]) <= starts[1] + timedelta(seconds=1)  # starts are told to the second
+    assert json.loads((one.device.folder / "state" / "ledger.json").read_bytes())["page"]["spent"] == 0
 
 
 def test_a_file_that_is_no_picture_is_a_camera_that_shows_nothing(bench: Callable[..., Bench]) -> None:

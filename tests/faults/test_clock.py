@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture
 def watch(device: Device, start: Callable[..., Process], tmp_path: Path) -> Callable[[str], Process]:
     """A function that starts ``mien watch`` at this time; what ``now`` in the folder says counts from then on."""
-    device.write(camera="fast = false")
+    device.write(camera="fast = false\nfps = 1\nfps_floor = 1")
 
     def begin(at: str) -> Process:
         (tmp_path / "now").write_text(f"{at}\n")

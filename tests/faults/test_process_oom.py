@@ -25,7 +25,8 @@ from pathlib import Path
 
 Path(sys.argv[1], "tasks").write_text(str(os.getpid()))
 sys.orig_argv = ["python", "-m", "device.cli", "watch"]
-os.environ["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0"  # else it would begin anew without the thread
+# Else it would begin anew without the thread.
+os.environ |= {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0", "PYTHONMALLOC": "malloc"}
 
 def eat():
     while not list(Path(sys.argv[2], "spool", "new").glob("*")):

@@ -46,7 +46,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def arrived(listener: Listener, count: int) -> list[Any]:
-    wait_for(lambda: len(listener.reports) >= count, seconds=30, why=f"{count} reports")
+    wait_for(lambda: len(listener.reports) >= count, seconds=90, why=f"{count} reports")
     return [message["payload"] for message in listener.reports]
 
 

@@ -61,8 +61,9 @@ def test_a_damaged_ledger_is_set_aside_and_said_and_figures_come_back_by_themsel
     ledger(device).write_text('{"page": ')
 
     watch = mien("watch", "--settings", device.settings)
-    wait_for(lambda: (device.folder / "spool" / "new").is_dir() and device.held("new") > 2, why="reports")
+    wait_for((device.folder / "run" / "health.json").exists, why="watching has begun")
     health = json.loads((device.folder / "run" / "health.json").read_text())
+    wait_for(lambda: (device.folder / "spool" / "new").is_dir() and device.held("new") > 2, why="reports")
     assert watch.end() == 0, watch.complaints
 
     assert None in {made["withheld"] for made in stored(device)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sqlite3
@@ -94,17 +93,6 @@ def test_every_command_on_the_page_has_words_that_are_known(words: list[str]) ->
         command = found
 
     command.make_context(command.name, list(rest), parent=context)
-
-
-def test_what_finds_warnings_in_the_journal_finds_them_and_nothing_else() -> None:
-    """systemd gives every line of ours one priority: the level is in the line."""
-    (words,) = re.findall(r"\| (grep -E .+)$", section("Logs"), re.MULTILINE)
-    speak = "from device.log import set_up; log = set_up('send'); log.info('no warning'); log.warning('one'); log.error('two')"
-    said = subprocess.run([sys.executable, "-c", speak], cwd=ROOT, capture_output=True, text=True, check=True).stderr
-
-    found = subprocess.run(shlex.split(words), input=said, capture_output=True, text=True, check=True).stdout
-
-    assert [json.loads(line)["event"] for line in found.splitlines()] == ["one", "two"]
 
 
 def test_what_alarms_are_on_is_in_the_contract() -> None:

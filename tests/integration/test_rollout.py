@@ -165,3 +165,22 @@ def test_a_user_s_mistakes_are_told_in_a_line(world: World, site: Site) -> None:
     assert json.loads(world.fleet("model", "list", "--json"))["model"] == "face"
     assert "nothing ends soon" in world.fleet("model", "refresh", *world.secret)
     assert "version 2 of the root" in world.fleet("model", "renew-root", *world.secret)
+
+
+def test_devices_follow_a_root_that_the_old_one_could_not_sign_because_its_keys_are_lost(
+    world: World, site: Site, web: Web
+) -> None:
+    running = [world.serve(), site.mien("watch"), site.mien("send")]
+    world.fleet("rollout", "start", "--model", site.publish(another()), "--url", web.url, *QUICK)
+    site.becomes("done", "committed")
+    for name in ("root-1", "root-2", "timestamp"):
+        (world.folder / "models" / "keys" / f"{name}.pem").unlink()
+    assert "replace-root" in wrong(world, "model", "renew-root", *world.secret)
+
+    assert "version 2 of the root begins anew" in world.fleet("model", "replace-root", *world.secret)
+    target = site.publish(another(2))
+    world.fleet("rollout", "start", "--model", target, "--url", web.url, *QUICK)
+
+    site.becomes("done", "committed")
+    wait_for(lambda: hashlib.sha256(another(2)).hexdigest() in site.models, 60, why="the newer model in force")
+    assert [process.end() for process in running] == [0, 0, 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.process import LOCK_LIMIT, NO_CACHE
+from device.process import ALLOCATOR, LOCK_LIMIT, NO_CACHE
 from tests.build import Device
 from tests.conftest import Process, wait_for
 
@@ -17,7 +17,7 @@ UNITS = Path(__file__).parents[2] / "systemd"
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("name", "pixels"), [("watch", True), ("send", False)])
-def test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_cache_that_keeps_freed_rows(
+def test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_caches_that_keep_freed_rows(
     device: Device, mien: Callable[..., Process], name: str, pixels: bool
 ) -> None:
     process = mien(name, "--settings", device.write().settings)
@@ -27,7 +27,9 @@ def test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_cac
 
     (core,) = (line.split() for line in (about / "limits").read_text().splitlines() if line.startswith("Max core file size"))
     assert core[4:6] == ["0", "0"]
-    assert (NO_CACHE in (about / "environ").read_text()) == pixels
+    environment = (about / "environ").read_text().split("\0")
+    assert (f"GLIBC_TUNABLES={NO_CACHE}" in environment) == pixels
+    assert ("=".join(ALLOCATOR) in environment) == pixels
 
 
 def service(name: str) -> dict[str, str]:

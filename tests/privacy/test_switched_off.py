@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.privacy.switched_off import PROTECTIONS, Off
+from tests.privacy.off import Off
+from tests.privacy.switched_off import PROTECTIONS
 
 ROOT = Path(__file__).parents[2]
 CODE = ("device", "provisioning", "models", "tests", "systemd", "docs", "pyproject.toml")

@@ -10,20 +10,11 @@ import pytest
 from tests.system.debian import layer, need
 from tests.system.nspawn import booted
 from tests.system.picamera2_root import prepared
+from tests.system.settings import demonstration
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
-SETTINGS = """
-device = "shelf-7"
-window_seconds = 5
-k = 2
-demo = true
-noise = "off"
-[camera]
-source = "picamera2"
-width = 320
-height = 240
-"""
+SETTINGS = demonstration(camera='source = "picamera2"\nwidth = 320\nheight = 240')
 # The unit as it is, in a root that has libcamera.
 DROP_IN = """[Service]
 RootDirectory=/camera

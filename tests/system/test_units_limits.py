@@ -9,24 +9,15 @@ import pytest
 
 from tests.system import uml
 from tests.system.debian import layer, need
+from tests.system.settings import demonstration
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
-SETTINGS = """
-device = "shelf-7"
-window_seconds = 5
-k = 2
-demo = true
-noise = "off"
-[camera]
-source = "composite"
-fps = 1
-[models]
-detector = "short"
-tiles = 1
-[broker]
-url = "mqtt://127.0.0.1:1883"
-"""
+SETTINGS = demonstration(
+    camera='source = "composite"\nfps = 1',
+    broker='url = "mqtt://127.0.0.1:1883"',
+    further='[models]\ndetector = "short"\ntiles = 1',
+)
 # Watches until reports arrive, takes the memory of the watching process away, and waits until reports arrive again.
 SCRIPT = r"""
 set -eu

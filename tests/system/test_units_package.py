@@ -14,19 +14,11 @@ import pytest
 from tests.debian_root import PYTHONS, Root, build_package, debian
 from tests.system.debian import need
 from tests.system.nspawn import Machine, booted
+from tests.system.settings import demonstration
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
-SETTINGS = """
-window_seconds = 5
-k = 2
-demo = true
-noise = "off"
-[camera]
-source = "composite"
-[broker]
-publisher = "stdout"
-"""
+SETTINGS = demonstration(broker='publisher = "stdout"')
 STEPS_SINCE = 254  # of systemd: RestartSteps
 
 

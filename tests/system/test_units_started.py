@@ -11,21 +11,11 @@ import pytest
 
 from tests.system.debian import layer, need
 from tests.system.nspawn import Machine, booted
+from tests.system.settings import demonstration
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-SETTINGS = """
-device = "shelf-7"
-window_seconds = 5
-k = 2
-demo = true
-noise = "off"
-[camera]
-source = "composite"
-[broker]
-url = "mqtt://localhost:1883"
-keepalive_seconds = 5
-"""
+SETTINGS = demonstration(broker='url = "mqtt://localhost:1883"\nkeepalive_seconds = 5')
 BROKER = "listener 1883\nallow_anonymous true\n"
 BOTH = ("mien-watch.service", "mien-send.service")
 # What the same sandbox lets a program do; it prints one word for each try.
@@ -143,6 +133,10 @@ def test_wrong_settings_end_it_with_78_once_and_for_all_until_they_are_right(mac
     found = machine.unit(name)
     assert (found["ExecMainStatus"], found["NRestarts"]) == ("78", "0")
     assert "unknown key; did you mean 'keepalive_seconds'?" in machine.journal(name)
+    errors = machine.run("journalctl", "-u", name, "-p", "err", "-o", "cat", "--no-pager").stdout
+    assert "unknown key; did you mean 'keepalive_seconds'?" in errors
+    assert '"level": "info"' in machine.journal(name)
+    assert '"level": "info"' not in errors
 
     settings.write_text(SETTINGS)
     machine.run("systemctl", "restart", name)

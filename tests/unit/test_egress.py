@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,32 @@ def test_a_host_that_is_not_found_ends_with_69_but_what_was_known_is_allowed_sti
     assert code == 69
     assert "192.0.2.1" in said
     assert said[-1].startswith("mien: broker..example: has no address")
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that says what ``systemctl`` does on this machine."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    def does(script: str) -> None:
+        program = tmp_path / "bin" / "systemctl"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    return does
+
+
+def test_what_was_found_is_remembered_once_it_is_in_force(tmp_path: Path, systemctl: Callable[[str], None]) -> None:
+    known = tmp_path / "known.json"
+    words = ("--known", str(known), "--apply", "one.service", "--apply", "two.service")
+
+    systemctl(f'echo "$3 $(test -e {known} && echo known)" >> {tmp_path}/asked; test "$3" = one.service')
+    refused, said = egress(tmp_path, "mqtt://127.0.0.1:1883", *words)
+    assert (refused, said[-1]) == (1, "mien: two.service: systemd refused (); run as root")
+    assert not known.exists()
+
+    systemctl(f'echo "$3 $(test -e {known} && echo known)" >> {tmp_path}/asked')
+    assert egress(tmp_path, "mqtt://127.0.0.1:1883", *words) == (0, ["127.0.0.1"])
+    assert Known.read(known).hosts == ("127.0.0.1",)
+    assert (tmp_path / "asked").read_text().splitlines() == ["one.service ", "two.service "] * 2

@@ -76,6 +76,7 @@ def test_a_camera_that_never_comes_ends_the_process_with_its_error(tmp_path: Pat
         scene.run(10_000)
 
     assert GIVE_UP <= scene.clock.now() - 100 <= GIVE_UP + LONGEST + 10
+    assert scene.told[-1] == ("camera", scene.clock.now())  # so that the window is told up to its end
 
 
 def test_a_recording_that_fails_ends_the_process_at_once(tmp_path: Path) -> None:

@@ -58,11 +58,24 @@ def test_what_is_freed_is_overwritten() -> None:
         "import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; c.free.argtypes = [ctypes.c_void_p]; "
         "at = c.malloc(5000); after = c.malloc(5000); "
         "ctypes.memset(at, 0x41, 5000); c.free(at); "
-        "print(ctypes.string_at(at + 64, 4000).count(b'A'))"
+        "print(ctypes.string_at(at + 64, 4000).count(b'A' * 16))"
     )
 
     assert run(code).strip() == "0"
-    assert int(run(code, pixels=False)) > 3000
+    assert int(run(code, pixels=False)) > 200
+
+
+def test_what_python_itself_frees_is_overwritten_too() -> None:
+    """A row of 200 bytes, as ``bytes``: from 32 bytes after its beginning on."""
+    code = (
+        "import ctypes; row = bytes(bytearray(b'A' * 200)); at = id(row) + 32; "
+        "held = ctypes.string_at(at, 200).count(b'A'); del row; print(held, ctypes.string_at(at, 160).count(b'A' * 16))"
+    )
+    held, left = map(int, run(code).split())
+
+    assert held == 200
+    assert left == 0
+    assert int(run(code, pixels=False).split()[1]) > 6
 
 
 def test_what_is_missing_is_said_with_what_to_do() -> None:

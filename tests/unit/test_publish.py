@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from provisioning.errors import FilesError, WordsError
-from provisioning.publish import PublishError, Repository
+from provisioning.metadata import PublishError
+from provisioning.publish import Repository
 from tests.conftest import ROOT
 from tests.repository import PACKAGED, PASSPHRASE, Now, Shop, another, release_of
 
@@ -137,7 +138,9 @@ def test_a_lost_key_is_said(shop: Shop) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("what", "steps"), [("init", 10), ("publish", 6), ("refresh", 2), ("renew-root", 11)])
+@pytest.mark.parametrize(
+    ("what", "steps"), [("init", 10), ("publish", 6), ("refresh", 2), ("renew-root", 11), ("replace-root", 14)]
+)
 def test_killed_before_any_step_the_repository_is_whole_and_the_same_again_carries_it_through(
     tmp_path: Path, what: str, steps: int
 ) -> None:

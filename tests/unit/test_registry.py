@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,9 +32,9 @@ END = b"-----END X509 CRL-----\n"
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_migrations_make_exactly_the_tables_and_may_be_run_by_several_at_once(url: str, count: int) -> None:
+def test_migrations_make_exactly_the_tables_and_may_be_run_by_several_at_once(bare_url: str, count: int) -> None:
     with ThreadPoolExecutor(count) as pool:
-        registries = list(pool.map(Registry.open, [url] * count))
+        registries = list(pool.map(Registry.open, [bare_url] * count))
 
     with registries[0].engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -110,31 +112,58 @@ def test_words_that_a_batch_cannot_have_are_refused_and_nothing_changes(tmp_path
     manager.close()
 
 
-# One life of a service that is killed: at the beginning of the request, after it is decided and before it is stored, or after that.
-KILLED = """
-import os, signal, sys
+# Lives of a service that is killed: at the beginning of the request, after it is decided and before it is stored, or after that.
+# What is expensive is imported once; each life is a fork.
+LIVES = """
+import json, os, signal, sys
 from pathlib import Path
-from sqlalchemy.orm import Session
+from sqlalchemy import event
 from tests.fleet import Manager
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-manager = Manager(Path(sys.argv[1]))
-where = sys.argv[2]
-if where == "before it is decided":
-    manager.intake.decided = die
-elif where == "before it is stored":
-    from sqlalchemy import event
-    event.listen(manager.registry.engine, "commit", die)
-manager.intake.handle(sys.argv[3], sys.stdin.buffer.read())
-die()
+def live(folder, where, topic, payload):
+    manager = Manager(Path(folder))
+    if where == "before it is decided":
+        manager.intake.decided = die
+    elif where == "before it is stored":
+        event.listen(manager.registry.engine, "commit", die)
+    manager.intake.handle(topic, payload.encode())
+    die()
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            live(*json.loads(line))
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Callable[..., int]]:
+    """A function that lives one of these lives and returns how it ended: ``live(folder, where, topic, payload)``."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as lives:
+
+        def run(folder: Path, where: str, topic: str, payload: bytes) -> int:
+            assert lives.stdin is not None
+            assert lives.stdout is not None
+            print(json.dumps([str(folder), where, topic, payload.decode()]), file=lives.stdin, flush=True)
+            return int(lives.stdout.readline())
+
+        yield run
 
 
 @pytest.mark.parametrize("step", ["csr", "register", "confirm"])
 @pytest.mark.parametrize("where", ["before it is decided", "before it is stored", "before it is answered"])
-def test_a_service_killed_at_any_point_of_any_step_leaves_one_certificate(tmp_path: Path, step: Step, where: str) -> None:
+def test_a_service_killed_at_any_point_of_any_step_leaves_one_certificate(
+    tmp_path: Path, step: Step, where: str, live: Callable[..., int]
+) -> None:
     box = Box("SN-1")
     manager = Manager(tmp_path).batch("berlin", {"SN-1": box.id})
     given = {} if step == "csr" else manager.csr(box)
@@ -143,13 +172,11 @@ def test_a_service_killed_at_any_point_of_any_step_leaves_one_certificate(tmp_pa
     name = given["device"] if step == "confirm" else "berlin"
     payload = box.csr() if step == "csr" else box.proof(step, name, given["token"])
 
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path, where, enroll_topic(name, box.id, step)], input=payload, cwd=ROOT, check=False
-    )
+    ended = live(tmp_path, where, enroll_topic(name, box.id, step), payload)
     stored = list(manager.states("SN-1").values())
     again = manager.ask(name, box.id, step, payload)
 
-    assert killed.returncode == -signal.SIGKILL
+    assert ended == -signal.SIGKILL
     effect = {"csr": [], "register": [f"{box.id[:12]} pending"], "confirm": [f"{box.id[:12]} registered"]}[step]
     done = {"csr": "pending", "register": "registered", "confirm": "live"}[step]
     assert stored == ([f"{box.id[:12]} {done}"] if where == "before it is answered" else effect)

@@ -160,10 +160,20 @@ def test_a_file_that_is_no_video_is_refused_without_a_word_from_opencv(tmp_path:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CameraError, match=r"nothing\.mkv: no such file or folder"):
+    with pytest.raises(CameraError, match=r"nothing\.mkv: No such file or directory"):
         open_camera(str(tmp_path / "nothing.mkv"), FAST)
     with pytest.raises(CameraError, match="which recording"):
         open_camera("", FAST)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "loop", "~nobody at all/clip.mkv"])
+def test_a_recording_that_cannot_even_be_looked_for_is_named(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CameraError, match="give a video, a GIF or a folder of pictures"):
+        open_camera(name, FAST)
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from device.contract import EMOTIONS
-from device.scene import ACT_SECONDS, CALM_SECONDS, CAST, LANES, LEAD, STEP_SECONDS, Figure, Scene
+from device.scene import ACT_SECONDS, CALM_SECONDS, CAST, LANES, LEAD, STEP_SECONDS, Figure, Scene, Truth
 
 SEEDS = range(200)
 WINDOWS = range(30)
@@ -26,6 +26,13 @@ FIGURES_OF_7 = [
 ]
 
 
+@pytest.fixture(scope="module")
+def truths() -> dict[tuple[int, int], Truth]:
+    """What is seen in every window of every seed."""
+    scenes = ((seed, Scene(seed)) for seed in SEEDS)
+    return {(seed, window): scene.truth(window * ACT_SECONDS) for seed, scene in scenes for window in WINDOWS}
+
+
 def hidden_share(front: Figure, behind: Figure) -> float:
     """How much of the face behind lies under the one in front, as fractions of its area; faces are 0.86 sides wide."""
     across = 0.43 * (front.side + behind.side) - abs(front.x - behind.x) * 640
@@ -33,30 +40,24 @@ def hidden_share(front: Figure, behind: Figure) -> float:
     return max(across, 0.0) * max(down, 0.0) / (0.86 * behind.side**2)
 
 
-def test_every_window_of_every_seed_has_an_emotion_that_leads_by_three() -> None:
-    for seed in SEEDS:
-        scene = Scene(seed)
-        for window in WINDOWS:
-            truth = scene.truth(window * ACT_SECONDS)
-            first, second, *_ = sorted(truth.emotions.values(), reverse=True)
-            assert first - second >= LEAD, (seed, window, truth)
-            assert truth.dominant is not None
-            assert truth.emotions[truth.dominant] == first
-            assert truth.dominant == scene.mood(window)
+def test_every_window_of_every_seed_has_an_emotion_that_leads_by_three(truths: dict[tuple[int, int], Truth]) -> None:
+    for (seed, window), truth in truths.items():
+        first, second, *_ = sorted(truth.emotions.values(), reverse=True)
+        assert first - second >= LEAD, (seed, window, truth)
+        assert truth.dominant is not None
+        assert truth.emotions[truth.dominant] == first
+        assert truth.dominant == Scene(seed).mood(window)
 
 
-def test_every_window_holds_five_to_ten_people_and_no_emotion_of_a_single_one() -> None:
-    for seed in SEEDS:
-        scene = Scene(seed)
-        for window in WINDOWS:
-            truth = scene.truth(window * ACT_SECONDS)
-            assert 5 <= truth.people <= 10, (seed, window, truth)
-            assert truth.people == sum(truth.emotions.values())
-            assert 1 not in truth.emotions.values(), (seed, window, truth)
+def test_every_window_holds_five_to_ten_people_and_no_emotion_of_a_single_one(truths: dict[tuple[int, int], Truth]) -> None:
+    for (seed, window), truth in truths.items():
+        assert 5 <= truth.people <= 10, (seed, window, truth)
+        assert truth.people == sum(truth.emotions.values())
+        assert 1 not in truth.emotions.values(), (seed, window, truth)
 
 
-def test_only_emotions_that_read_as_themselves_are_shown() -> None:
-    shown = {emotion for seed in SEEDS for w in WINDOWS for emotion, n in Scene(seed).truth(w * ACT_SECONDS).emotions.items() if n}
+def test_only_emotions_that_read_as_themselves_are_shown(truths: dict[tuple[int, int], Truth]) -> None:
+    shown = {emotion for truth in truths.values() for emotion, n in truth.emotions.items() if n}
     assert shown == set(CAST)
     assert shown < set(EMOTIONS)
 

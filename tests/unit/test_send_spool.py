@@ -10,34 +10,63 @@ import pytest
 
 from device.errors import SpoolError
 from device.publishers import Connected, Disconnected
-from device.sender import STATUS_EVERY, UNCONFIRMED
+from device.sender import COUNT_EVERY, STATUS_EVERY, UNCONFIRMED
 from device.spool import Limits, Spool, seq_of
 from tests.build import envelope
 from tests.sending import Make
 
 
-def test_what_a_full_spool_dropped_is_counted_and_reported_at_once(bench: Make, tmp_path: Path) -> None:
-    with closing(Spool(tmp_path / "spool", "watch", Limits(files=3))) as spool:
-        for seq in range(1, 8):
+def fill(folder: Path, begin: int, end: int, files: int) -> None:
+    """Put these reports into a spool that holds so many."""
+    with closing(Spool(folder / "spool", "watch", Limits(files=files))) as spool:
+        for seq in range(begin, end):
             spool.put(envelope(seq))
-    b = bench().happens(Connected())
+
+
+def test_what_a_full_spool_dropped_is_counted_and_reported_at_once(bench: Make, tmp_path: Path) -> None:
+    b = bench(3).happens(Connected())
     assert b.statuses[-1]["spool"] == {"waiting": 3, "dropped": 0, "set_aside": 0}
 
-    b.took(5)
+    fill(tmp_path, 4, 8, files=3)
+    b.later(COUNT_EVERY)
 
-    assert b.said() == ["reports are missing from the spool: dropped because it was full, or removed"]
-    assert b.statuses[-1]["spool"]["dropped"] == 4
+    assert b.said() == ["the spool is full: the oldest reports were dropped before they were sent"]
+    assert b.statuses[-1]["spool"] == {"waiting": 3, "dropped": 4, "set_aside": 0}
 
 
-def test_what_was_dropped_while_it_was_on_its_way_is_counted_once(bench: Make) -> None:
-    b = bench(4).happens(Connected()).took(1)
+def test_old_reports_that_are_dropped_after_newer_ones_have_gone_are_counted(bench: Make, tmp_path: Path) -> None:
+    """A device that is back after long sends what is new before the backlog, and the spool stays full meanwhile."""
+    b = bench(4).happens(Connected()).took(4)
     b.happens(Disconnected("it broke", 1.0))
-    for seq in (2, 3):
-        (b.folder / "spool" / "new" / f"report-{seq:012d}.json").unlink()
 
-    b.happens(Connected(), Disconnected("it broke", 1.0), Connected()).took(4).later(STATUS_EVERY)
+    fill(tmp_path, 5, 7, files=2)
+    b.later(COUNT_EVERY).happens(Connected()).took(5, 6).later(STATUS_EVERY)
 
-    assert b.statuses[-1]["spool"]["dropped"] == 2
+    assert b.statuses[-1]["spool"] == {"waiting": 0, "dropped": 3, "set_aside": 0}
+
+
+def test_a_sending_process_that_is_started_again_says_the_same_number(bench: Make, tmp_path: Path) -> None:
+    fill(tmp_path, 1, 8, files=3)
+    first = bench().happens(Connected()).took(5, 6, 7)
+    first.spool.close()
+
+    b = bench(1).happens(Connected())
+
+    assert [one.statuses[-1]["spool"]["dropped"] for one in (first, b)] == [4, 4]
+    assert not b.said()
+
+
+def test_a_report_that_was_on_its_way_when_it_was_dropped_and_arrives_is_no_loss(bench: Make, tmp_path: Path) -> None:
+    b = bench(3).happens(Connected())
+    fill(tmp_path, 4, 6, files=2)
+    b.later(COUNT_EVERY)
+    assert b.statuses[-1]["spool"]["dropped"] == 3
+
+    b.took(1, 2).later(STATUS_EVERY)
+    b.spool.close()
+
+    assert b.statuses[-1]["spool"]["dropped"] == 1
+    assert bench().happens(Connected()).statuses[-1]["spool"]["dropped"] == 1
 
 
 def test_reports_that_were_delivered_and_deleted_are_not_counted_as_dropped(bench: Make) -> None:

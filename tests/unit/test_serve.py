@@ -20,8 +20,9 @@ from tests.fleet import PASSPHRASE, Manager
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
-    """A fleet whose broker does not run."""
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A fleet whose broker does not run, and is asked for again at once."""
+    monkeypatch.setattr(serve_module, "LONGEST_WAIT", 0.05)
     fleet = fleets.init(tmp_path / "fleet", f"mqtts://localhost:{free_port()}", Size(10, 24), PASSPHRASE)
     manager = Manager(tmp_path)
     return Context(fleet, manager.authority, manager.registry)

@@ -32,6 +32,7 @@ def test_the_status_says_who_sends_what_is_watched_and_how_it_is(bench: Make) ->
         "spool": {"waiting": 2, "dropped": 0, "set_aside": 0},
         "connections": 1,
         "taken_over": 0,
+        "box": None,
     }
 
 

@@ -147,8 +147,21 @@ def test_that_a_light_went_on_or_off_is_told_by_the_window_and_no_finer(scene: S
     assert scene.trouble() is None
 
 
-def test_a_process_that_ends_without_having_seen_anything_says_nothing(scene: Scene) -> None:
-    scene.blind(3)
+def test_a_window_that_ends_with_the_process_before_anything_was_seen_is_told_for_as_long_as_it_lasted(scene: Scene) -> None:
+    """A device that is started again and again without its camera is never silent for longer than one process lives."""
+    scene.noised().blind(8.4)
+
+    scene.watcher.finish()
+
+    first, last = scene.reports
+    assert [(one.withheld, one.people, one.quality.coverage) for one in (first, last)] == [("unwatched", None, 0.0)] * 2
+    assert [(one.seq, one.span.seconds, one.span.windows) for one in (first, last)] == [(1, 5, 1), (2, 3, 1)]
+    assert (last.span.start - first.span.start).total_seconds() == 5
+    assert scene.charged == 0
+
+
+def test_a_process_that_ends_within_a_second_without_having_seen_anything_says_nothing(scene: Scene) -> None:
+    scene.blind(0.8)
 
     scene.watcher.finish()
 
