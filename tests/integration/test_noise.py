@@ -29,7 +29,7 @@ def test_every_noised_window_is_paid_for_and_says_so(device: Device, mien: Mien)
     device.write(top=PLENTY)
 
     watch = mien("watch", "--settings", device.settings)
-    wait_for(lambda: len(watch.events()) > 8, why="reports")
+    wait_for(lambda: len(watch.events()) > 8, 100, why="reports")
     assert watch.end() == 0, watch.complaints
 
     reports = stored(device)
