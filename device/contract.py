@@ -34,13 +34,13 @@ Utc = Annotated[AwareDatetime, PlainSerializer(lambda t: t.strftime("%Y-%m-%dT%H
 class Up(BaseModel):
     """A message, or part of one, that leaves the device: closed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, cache_strings="keys")  # no value comes twice: memory would creep up
 
 
 class Down(BaseModel):
     """A message that comes to the device: open."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, cache_strings="keys")
 
 
 class Span(Up):

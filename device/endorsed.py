@@ -2,9 +2,10 @@
 
 The repository of models carries ``metadata/models-root.json`` (``contract_model.EndorsedRoot``): root metadata, signed by the
 authority that issued this device's certificate. Each of the two processes checks that against ``broker.ca_file`` itself, so neither
-the web server nor the broker nor the other process can name another root. What the watching process has once accepted it keeps:
-from then on a root is followed by its own heirs alone, by the rules of The Update Framework. Where the fleet has lost the keys of a
-root there are no heirs: its authority vouches for another one, of a later generation. Nobody goes back to an earlier one.
+the web server nor the broker can name another root. What the watching process has once accepted it keeps: from then on a root is
+followed by its own heirs alone, by the rules of The Update Framework. Where the fleet has lost the keys of a root there are no
+heirs: its authority vouches for another one, of a later generation. Nobody goes back to an earlier one. And it is the same
+authority for ever, whatever ``broker.ca_file`` says later: the sending process may write that file.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def for_sending(settings: Settings, metadata: Path, fetch: Callable[[str, int], 
     """
     if (root := installed(settings)) is not None:
         return root
-    there = _checked(durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES), settings)
+    there = _checked(durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES), settings)  # by the authority of today
     content = fetch(ENDORSED, MAX_ENDORSED_BYTES) or b""
     counts = _followed(there, _checked(content, settings), now)
     if counts is None:
@@ -80,17 +81,25 @@ def for_sending(settings: Settings, metadata: Path, fetch: Callable[[str, int], 
 def for_watching(settings: Settings, metadata: Path, now: datetime) -> bytes:
     """The root by which the watching process checks what was staged: installed, kept from the first time, or staged with it.
 
-    What is kept gives way to nothing but a newer word of the authority, about an heir or about a root of a later generation.
+    What is kept gives way to nothing but a newer word of the same authority, about an heir or about a root of a later generation.
 
     Raises:
-        RolloutError: ``no_root``: there is none that counts; ``expired``: one is staged, but not in time.
+        RolloutError: ``no_root``: there is none that counts, or another authority vouches for what is staged; ``expired``: one is
+            staged, but not in time.
         OSError: What was accepted cannot be kept, so it does not count.
     """
     if (root := installed(settings)) is not None:
         return root
-    kept = _checked(durable.read(settings.state_folder / ENDORSED, MAX_ENDORSED_BYTES), settings)  # by the authority of today
+    kept = _signed(durable.read(settings.state_folder / ENDORSED, MAX_ENDORSED_BYTES))  # nobody else can write there
     content = durable.read_regular(metadata / ENDORSED, MAX_ENDORSED_BYTES) or b""
-    counts = _followed(kept, _checked(content, settings), now)
+    came = _checked(content, settings)
+    if kept is not None and came is not None and not _authorities(kept, settings) & _authorities(came, settings):
+        raise RolloutError(
+            "no_root",
+            f"{settings.broker.ca_file} names another authority than the one that this device has followed; if it has moved to "
+            f"another fleet, remove {settings.state_folder / ENDORSED}",
+        )
+    counts = _followed(kept, came, now)
     if counts is None:
         raise RolloutError("no_root", _why(settings, str(metadata)))
     if counts is not kept:
@@ -111,25 +120,48 @@ def _followed(known: EndorsedRoot | None, came: EndorsedRoot | None, now: dateti
 
 def _checked(content: bytes | None, settings: Settings) -> EndorsedRoot | None:
     """A word that the authority of ``broker.ca_file`` has signed; else ``None``."""
-    if content is None or len(content) > MAX_ENDORSED_BYTES or depth(content) > MAX_DEPTH or settings.broker.ca_file is None:
+    said = _signed(content)
+    return said if said is not None and _authorities(said, settings) else None
+
+
+def _signed(content: bytes | None) -> EndorsedRoot | None:
+    """A word that its signer has signed, whoever that is; else ``None``."""
+    if content is None or len(content) > MAX_ENDORSED_BYTES or depth(content) > MAX_DEPTH:
         return None
     try:
         said = EndorsedRoot.model_validate_json(content)
-        trusted = x509.load_pem_x509_certificates(settings.broker.ca_file.read_bytes())
         signer = x509.load_pem_x509_certificate(said.signer.encode())
         if not signer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return None  # a device's certificate is of this fleet, too
         if said.expires > signer.not_valid_after_utc:
             return None
-        if signer not in trusted:
-            signer.verify_directly_issued_by(next(one for one in trusted if one.subject == signer.issuer))
         key, signed = signer.public_key(), endorsed_bytes(said.root.encode(), said.order)
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return None
         key.verify(bytes.fromhex(said.signature), signed, ec.ECDSA(hashes.SHA256()))
-    except (ValidationError, OSError, ValueError, TypeError, StopIteration, *ODD_CERTIFICATE):
+    except (ValidationError, ValueError, TypeError, *ODD_CERTIFICATE):
         return None
     return said
+
+
+def _authorities(said: EndorsedRoot, settings: Settings) -> set[x509.Certificate]:
+    """Those in ``broker.ca_file`` that have signed a word, or have issued the certificate of its signer."""
+    if settings.broker.ca_file is None:
+        return set()
+    try:
+        signer = x509.load_pem_x509_certificate(said.signer.encode())
+        trusted = x509.load_pem_x509_certificates(settings.broker.ca_file.read_bytes())
+        return {one for one in trusted if one == signer or _issued(one, signer)}
+    except (OSError, ValueError, TypeError, *ODD_CERTIFICATE):
+        return set()
+
+
+def _issued(issuer: x509.Certificate, one: x509.Certificate) -> bool:
+    try:
+        one.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, *ODD_CERTIFICATE):
+        return False
+    return True
 
 
 def _why(settings: Settings, where: str) -> str:

@@ -10,7 +10,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # commands that have something to end cleanly listen for themselves
     from device.cli import main
 
-    main()
+    main(prog_name="mien")  # also as python -m device.entry, which is how the package starts it
 
 
 if __name__ == "__main__":

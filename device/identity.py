@@ -225,8 +225,7 @@ def hardware() -> str | None:
     """A hash of what this hardware calls itself, 16 hexadecimal digits: a copied disk in another box has another one."""
     found = [_text(Path(name)) for name in HARDWARE]
     with suppress(OSError):
-        addresses = sorted(_text(one / "address") for one in NETWORK.iterdir() if (one / "device").exists())
-        found += addresses[:1]
+        found += sorted(_text(one / "address") for one in NETWORK.iterdir() if (one / "device").exists())  # a modem has none
     said = next((one for one in found if one), "")
     return hashlib.sha256(f"mien box {said}".encode()).hexdigest()[:16] if said else None
 

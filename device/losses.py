@@ -23,6 +23,7 @@ FOLDER: Final = "dropped"
 DROPPED: Final = "dropped.json"
 SPARED: Final = "spared.json"
 MAX_BYTES: Final = 1024
+MOST: Final = 10**11  # reports: of more than that no file name has room, and no device lives so long
 
 
 class Count(BaseModel):
@@ -35,8 +36,8 @@ class Count(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    reports: int = Field(default=0, ge=0)
-    up_to: int = Field(default=0, ge=0)
+    reports: int = Field(default=0, ge=0, le=MOST)
+    up_to: int = Field(default=0, ge=0, le=MOST)
 
     @classmethod
     def read(cls, file: Path) -> Count:

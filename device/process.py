@@ -30,7 +30,7 @@ class Protection:
 
     Attributes:
         no_core: There is no core dump: its size is limited to 0, and the process is not dumpable.
-        overwritten: The C library overwrites memory when it is freed.
+        overwritten: The C library overwrites memory when it is freed, Python's own blocks included.
         memory: Whether a page with pixels can get to a swap.
     """
 
@@ -45,8 +45,8 @@ class Protection:
             said.append("this kernel does not let a process forbid its core dump; run a Linux kernel")
         if not self.overwritten:
             said.append(
-                "this C library cannot overwrite memory that is freed (glibc can), so parts of pictures stay there until it is "
-                "used again; use a system with glibc, such as Raspberry Pi OS"
+                "memory that is freed is not overwritten, so parts of pictures stay there until it is used again; use a system "
+                "with glibc, such as Raspberry Pi OS, and start Python without -I and -E, with which it heeds no PYTHONMALLOC"
             )
         return said
 
@@ -73,7 +73,8 @@ def protect(*, pixels: bool) -> Protection:
         return Protection(no_core, overwritten=True, memory="no swap")
     if hasattr(library, "mallopt"):
         _start_without_cache()
-    overwritten = hasattr(library, "mallopt") and library.mallopt(M_PERTURB, FREED) == 1
+    heeded = not sys.flags.ignore_environment
+    overwritten = hasattr(library, "mallopt") and library.mallopt(M_PERTURB, FREED) == 1 and heeded
     return Protection(no_core, overwritten, _lock(library))
 
 

@@ -161,8 +161,8 @@ class Windows:
         if over is None:
             return None
         if not over.seen:
-            over.seconds = min(over.seconds, int(self._heard - over.start))
-            return over if over.seconds else None
+            over.seconds = min(over.seconds, int(self._heard - over.start))  # less than 0 where nothing was heard in it
+            return over if over.seconds > 0 else None
         over.watched = min(over.watched + self._frame_seconds, float(self._seconds))
         return over
 

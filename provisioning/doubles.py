@@ -22,6 +22,7 @@ from device.contract import Status
 ENOUGH: Final = 2  # signs
 QUIET: Final = 3600  # seconds without a sign, after which it is over
 RUNS: Final = 6  # newest runs that are remembered of a device
+MAX_SOFTWARE: Final = 40  # letters of a version, which a device words as it likes
 
 
 class Run(BaseModel):
@@ -33,6 +34,12 @@ class Run(BaseModel):
     box: str | None
     software: str | None
     taken_over: int
+
+    @classmethod
+    def of(cls, status: Status, told: int) -> Run:
+        """What a status says; its words fit for a terminal. ``told``: how often it said before that it was taken over."""
+        software = "".join(letter for letter in status.software or "" if letter.isprintable())[:MAX_SOFTWARE]
+        return cls(session=status.session, box=status.box, software=software or None, taken_over=max(told, status.taken_over))
 
 
 class Seen(BaseModel):
@@ -64,13 +71,13 @@ def heard(before: Seen, status: Status, now: int) -> Seen:
     names = [one.session for one in before.runs]
     known = next((one for one in before.runs if one.session == status.session), None)
     told = known.taken_over if known else 0
-    run = Run(session=status.session, box=status.box, software=status.software, taken_over=max(told, status.taken_over))
+    run = Run.of(status, told)
     runs = tuple(run if one is known else one for one in before.runs) if known else (*before.runs, run)[-RUNS:]
     after = before.model_copy(update={"runs": runs, "speaker": run.session})
     back = known is not None and before.speaker in names and names.index(run.session) < names.index(before.speaker)
     if run.taken_over == told and not back:
         return after
-    over = now - before.sign_at > QUIET
+    over = abs(now - before.sign_at) > QUIET  # also where this clock was set back
     signs, since, both = (0, None, ()) if over else (before.signs, before.since, before.both)
     signs = min(ENOUGH, signs + 1)
     involved = dict.fromkeys((*both, *filter(None, (before.speaker,)), run.session))

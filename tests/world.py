@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,9 +47,17 @@ class World:
             self.fleet("crl", "renew", *self.secret)
         else:
             self.fleet("init", "--broker", f"mqtts://localhost:{self.port}", *self.secret)
+        self.start_broker()
+
+    def start_broker(self) -> None:
         self.broker = self.run("broker")
         wait_for(lambda: "listening on" in self.broker.err.read_text() or not self.broker.running, 60, why="the broker")
         assert self.broker.running, self.broker.err.read_text()
+
+    def restart_broker(self) -> None:
+        """It is killed, and comes back."""
+        self.broker.end(signal.SIGKILL)
+        self.start_broker()
 
     def fleet(self, *words: str) -> str:
         """``mien-fleet`` with these words and this fleet's folder."""

@@ -30,12 +30,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from device import backoff
 from device.publishers import Connected, Delivered, Disconnected, Event, Message, NotListening, Received, Refused
 from device.publishers._broker import ENDING, TAKEN_OVER, TOO_LARGE, Outcome, read_password, tls_context, why
+from device.publishers._packets import connect_properties, forget_names, message_properties, packet_bytes
 from device.settings import BrokerSettings
 
+FORGET_EVERY: Final = 8  # messages
 FIRST_WAIT: Final = backoff.FIRST  # seconds
 CONNECT_TIMEOUT: Final = 10.0  # seconds for TCP, the same again for TLS, and for CONNACK
 TICK: Final = 0.5  # seconds between two looks at the clock
-MAX_PACKET: Final = 64 * 1024  # bytes that may come down at once: what is longer, the broker keeps
 MAX_WAITING: Final = 100  # events that nobody has handled yet; beyond, nothing is read, and what comes down waits at the broker
 BREATH: Final = 0.02  # seconds between two looks whether they are handled
 SILENCE: Final = 1.5  # times the keepalive: whoever says nothing for so long, not even to a ping, is not there (MQTT 5.0, 3.1.2.10)
@@ -110,7 +111,7 @@ class MqttPublisher:
                 self._settings.port,
                 self._settings.keepalive_seconds,
                 clean_start=True,
-                properties=_connect_properties(),
+                properties=connect_properties(),
             )
             self._serve(client, connection)
         except (OSError, UnicodeError) as error:
@@ -185,7 +186,7 @@ class MqttPublisher:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         if (will := self._last_will) is not None:
-            client.will_set(will.topic, will.payload, 1, will.retain, _properties(will, PacketTypes.WILLMESSAGE))
+            client.will_set(will.topic, will.payload, 1, will.retain, message_properties(will, PacketTypes.WILLMESSAGE))
         client.on_connect, client.on_disconnect = connection.on_connect, connection.on_disconnect
         client.on_publish, client.on_message = connection.on_publish, connection.on_message
         client.on_subscribe = connection.on_subscribe
@@ -205,14 +206,16 @@ class _Connection:
         self._topics = topics
 
     def publish(self, client: paho.Client, token: int, message: Message) -> None:
-        properties = _properties(message, PacketTypes.PUBLISH)
-        if self._largest is not None and _packet_bytes(message, properties) > self._largest:
+        properties = message_properties(message, PacketTypes.PUBLISH)
+        if self._largest is not None and packet_bytes(message, properties) > self._largest:
             reason = f"the broker takes packets of {self._largest} bytes at most, and this one is larger; raise its limit"
             self._refuse(token, reason, alone=True)
             return
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
         if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
             self.tokens[sent.mid] = token
+        if token % FORGET_EVERY == 0:
+            forget_names()
 
     def _refuse(self, token: int, reason: str, *, alone: bool = False) -> None:
         self._events.put(Refused(token, f"{self.outcome.url}: {reason}", alone=alone))
@@ -262,33 +265,6 @@ def _received(message: paho.MQTTMessage) -> Received:
         getattr(said, name, None) for name in ("ResponseTopic", "CorrelationData", "MessageExpiryInterval")
     )
     return Received(message.topic, bytes(message.payload), response, correlation, expiry)
-
-
-def _properties(message: Message, packet: int) -> Properties:
-    """The MQTT 5 properties of a message, or of a last will."""
-    properties = Properties(packet)  # type: ignore[no-untyped-call]
-    properties.ContentType = "application/json"
-    if message.expiry is not None:
-        properties.MessageExpiryInterval = message.expiry
-    if message.attributes:
-        properties.UserProperty = list(message.attributes.items())
-    if message.correlation is not None:
-        properties.CorrelationData = message.correlation
-    return properties
-
-
-def _packet_bytes(message: Message, properties: Properties) -> int:
-    """Bytes of the PUBLISH packet, QoS 1: what a broker's maximum is about (MQTT 5.0, 2.1 and 3.3)."""
-    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
-    length = 2 + len(message.topic.encode()) + 2 + len(packed) + len(message.payload)
-    digits = next(n for n in (1, 2, 3, 4) if length < 128**n)
-    return 1 + digits + length
-
-
-def _connect_properties() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = MAX_PACKET
-    return properties
 
 
 def open_publisher(settings: BrokerSettings, client_id: str, topics: tuple[str, ...], last_will: Message | None) -> MqttPublisher:

@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 
 from device.publishers import Connected, Delivered, Message
-from device.publishers import mqtt as mqtt_module
+from device.publishers._packets import message_properties, packet_bytes
 from device.publishers.mqtt import MqttPublisher
 from tests.build import Device, put_reports
 from tests.conftest import Listener, Mosquitto, Process, wait_for
@@ -204,7 +204,7 @@ def test_the_size_of_a_packet_is_known_to_the_byte(connect: Callable[..., MqttPu
 
         publisher.publish(message)
 
-        expected = mqtt_module._packet_bytes(message, mqtt_module._properties(message, PacketTypes.PUBLISH))
+        expected = packet_bytes(message, message_properties(message, PacketTypes.PUBLISH))
         got = 0
         while got < expected:
             got += len(wire.recv(65_536))

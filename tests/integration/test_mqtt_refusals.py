@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 
 from device.publishers import Connected, Delivered, Disconnected, Message, Refused
 from device.publishers import mqtt as mqtt_module
+from device.publishers._packets import message_properties, packet_bytes
 from device.publishers.mqtt import MqttPublisher
 from tests.build import Device, envelope, free_port
 from tests.conftest import Listener, Mosquitto, Process, wait_for
@@ -125,7 +126,7 @@ def test_a_report_just_as_large_as_the_broker_takes_is_sent_and_one_byte_more_is
 ) -> None:
     one = envelope()
     message = Message("mien/v1/shelf-7/up/report", one.payload(), expiry=600, attributes=one.cloud_event("shelf-7"))
-    size = mqtt_module._packet_bytes(message, mqtt_module._properties(message, PacketTypes.PUBLISH))
+    size = packet_bytes(message, message_properties(message, PacketTypes.PUBLISH))
     exact, short = (start_mosquitto(f"max_packet_size {limit}\n") for limit in (size, size - 1))
 
     for broker, kind in ((exact, Delivered), (short, Refused)):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from sqlalchemy import select
 
 from device import identity
 from device.contract import Status, dump
 from device.contract_enroll import box_in_status
-from provisioning.cli import main
+from provisioning.doubles import Seen
+from provisioning.registry import opened
+from provisioning.tables_double import DoubleRow
 from tests.conftest import MOSQUITTO, Process, wait_for
 from tests.identities import Client, Identity
 from tests.world import BoxFiles, World
@@ -49,6 +52,13 @@ def called(file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def marked(world: World) -> str:
     return world.devices()[0]["two_machines"] or ""
+
+
+def heard(world: World) -> Seen:
+    """What the registry knows of the one device's runs."""
+    with opened(f"sqlite:///{world.folder}/registry.db") as registry:
+        found = registry.transact(lambda session: session.scalars(select(DoubleRow.seen)).first())
+    return Seen() if found is None else Seen.model_validate_json(found)
 
 
 def test_a_copied_card_is_noticed_and_both_machines_are_named(
@@ -108,16 +118,21 @@ def test_copies_that_do_not_disturb_each_other_are_noticed_by_speaking_in_turns(
     assert service.end() == 0
 
 
-def test_a_device_that_restarts_and_renews_its_status_is_not_marked(world: World, box: tuple[BoxFiles, str]) -> None:
+def test_a_device_that_restarts_is_killed_and_loses_its_broker_is_not_marked(world: World, box: tuple[BoxFiles, str]) -> None:
+    """Of one machine, too, there are many runs and connections; two services hear of them."""
     card, _ = box
-    service = world.serve()
-    for _ in range(3):
+    services = [world.serve(), world.serve()]
+    for count, number in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGKILL), 1):
         send = card.send()
-        wait_for(lambda send=send: "connected" in send.events(), 30, why="the connection")  # type: ignore[misc]
-        send.end()
+        wait_for(lambda count=count: len(heard(world).runs) == count, 60, why="the run")  # type: ignore[misc]
+        send.end(number)
+    send = card.send()
+    for times in (1, 2):
+        wait_for(lambda times=times: send.events().count("connected") == times, 60, why="the connection")  # type: ignore[misc]
+        if times == 1:
+            world.restart_broker()
 
-    result = CliRunner().invoke(main, ["devices", str(world.folder)])
+    wait_for(lambda: len(heard(world).runs) == 4, 60, why="the last run")
 
-    assert "SN-1" in result.output
-    assert "two machines" not in result.output
-    assert service.end() == 0
+    assert (heard(world).signs, marked(world)) == (0, "")
+    assert [one.end() for one in (send, *services)] == [0, 0, 0]

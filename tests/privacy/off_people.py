@@ -11,7 +11,7 @@ UNITS: Final = "privacy/test_processes.py::test_the_unit_of_the_camera_has_no_ne
 SOURCES: Final = "privacy/test_types.py::test_only_privacy_makes_a_report_and_frames_are_seen_only_where_they_live"
 RUNNING: Final = (
     "privacy/test_processes.py::"
-    "test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_cache_that_keeps_freed_rows"
+    "test_a_running_process_has_forbidden_its_core_dump_and_with_pictures_the_caches_that_keep_freed_rows"
 )
 
 PEOPLE: Final = (
@@ -92,8 +92,8 @@ PEOPLE: Final = (
     Off(
         "upward messages are closed",
         "device/contract.py",
-        'model_config = ConfigDict(extra="forbid", frozen=True)',
-        "model_config = ConfigDict(frozen=True)",
+        'model_config = ConfigDict(extra="forbid", frozen=True',
+        "model_config = ConfigDict(frozen=True",
         "unit/test_contract.py::test_the_schema_is_closed_upwards",
     ),
 )

@@ -38,6 +38,15 @@ mien watch & watching=$!
 until ls /var/lib/mien/spool/new/report-* >/dev/null 2>&1; do kill -0 $watching; sleep 0.1; done
 kill -TERM $watching; wait $watching
 """
+STRANGE = """
+mkdir -p /tmp/strange/device && cd /tmp/strange
+echo 'open("/tmp/strange/ran", "w")' | tee sitecustomize.py usercustomize.py json.py device/__init__.py device/entry.py >/dev/null
+chmod -R a+rwX /tmp/strange
+export HOME=$PWD
+packages=$(/usr/bin/python3 -Ec 'import site; print(site.getusersitepackages())')
+mkdir -p "$packages" && cp usercustomize.py "$packages"
+export PYTHONPATH=$PWD PYTHONHOME=$PWD PYTHONSTARTUP=$PWD/json.py PYTHONINSPECT=1 PYTHONPYCACHEPREFIX=$PWD
+"""
 LIST = "find /var/lib/mien /etc/mien -type f ! -name '.*.lock' -exec sha256sum {} + | sort -k2"
 
 
@@ -102,6 +111,23 @@ def test_root_leaves_no_file_of_its_own_where_the_services_write(shop: Root) -> 
     shop.run("mien doctor --without broker; mien pause --seconds 10")
 
     assert shop.run("find /var/lib/mien -mindepth 1 -user root") == ""
+
+
+@pytest.mark.parametrize("words", ["doctor --without broker", "bench --frames 20", "pause --seconds 1", "send --once", "--version"])
+def test_neither_variables_nor_the_folder_it_is_called_from_choose_what_is_run(shop: Root, words: str) -> None:
+    said = shop.run(f"{STRANGE}\nmien {words} </dev/null; ls /tmp/strange")
+
+    assert "device" in said.split()
+    assert "ran" not in said.split()
+
+
+def test_no_variable_has_the_keys_of_its_connections_written_down(shop: Root) -> None:
+    shop.run("sed -i '/^publisher/c url = \"mqtts://localhost:1\"' /etc/mien/settings.toml")
+
+    said = shop.run("chmod 1777 /tmp; SSLKEYLOGFILE=/tmp/keys mien doctor || ls /tmp")
+
+    assert "wrong  broker    mqtts://localhost:1: " in said
+    assert "keys" not in said.split()
 
 
 def test_numpy_is_the_systems_own_and_everything_else_the_packages(shop: Root) -> None:

@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,26 @@ def test_every_page_that_the_handbook_links_to_is_in_the_package(deb: dict[str, 
 def test_scripts_that_run_as_root_are_good_shell() -> None:
     for name in ("mien", "postinst", "prerm", "postrm"):
         subprocess.run(["sh", "-n", ROOT / "packaging" / "debian" / name], check=True)
+
+
+def test_the_folder_from_which_it_is_called_does_not_choose_what_is_run_where_pip_has_installed_it(tmp_path: Path) -> None:
+    """Each Python has its own way to look there: ``make check`` asks all."""
+    strange, place = tmp_path / "strange", tmp_path / "opt"
+    (strange / "device").mkdir(parents=True)
+    for name in ("device/__init__.py", "device/entry.py", "sitecustomize.py", "json.py"):
+        (strange / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    venv.create(place / "venv", with_pip=False, symlinks=True)
+    (packages,) = (place / "venv").glob("lib/python3*/site-packages")
+    (packages / "here.pth").write_text("\n".join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]))
+    (place / "venv" / "bin" / "mien").write_text("import sys\nfrom device.entry import main\nsys.exit(main())\n")
+    script = (ROOT / "packaging" / "debian" / "mien").read_text().replace("/opt/mien", str(place))
+    words = ["sh", "-c", script, "mien", "--version"]
+
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(strange)}
+    said = subprocess.run(words, check=True, capture_output=True, text=True, cwd=strange, env=environment).stdout
+
+    assert said.startswith("mien, version ")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("enrols", [True, False])

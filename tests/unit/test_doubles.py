@@ -113,6 +113,12 @@ def test_two_that_call_themselves_the_same_are_told_apart_by_their_runs() -> Non
     assert f"sessions {A}, {B}" in doubles.said(seen, None)
 
 
+def test_a_clock_that_was_a_year_ahead_does_not_keep_signs_for_a_year() -> None:
+    ahead = after((QUIET * 9000, status(A)), (QUIET * 9000, status(A, 1)))
+
+    assert after((10, status(A, 2)), seen=ahead).since is None
+
+
 # In the registry
 
 
@@ -217,3 +223,14 @@ def test_what_is_no_status_and_who_is_no_device_change_nothing(manager: Manager,
     assert statuses.hear(manager.registry, device, payload) is None
     assert say(manager, "stranger", *fight(3, "stranger")) == []
     assert (marked(manager), logged(manager)) == (None, [])
+
+
+def test_a_version_that_is_worded_to_be_shown_on_a_terminal_is_harmless(manager: Manager, device: str) -> None:
+    """Whoever has the key of one device words it. PostgreSQL stores no NUL."""
+    said = [status(one.session, one.taken_over, software="1\x1b[2J\n\0" + 2000 * "x") for one in fight(2, device)]
+
+    found = say(manager, device, *said)
+
+    assert len(found) == 1
+    assert f"(mien 1[2J{36 * 'x'}, " in found[0]
+    assert found[0].isprintable()

@@ -193,6 +193,33 @@ def test_the_authority_that_follows_vouches_again_and_old_words_still_count(site
     assert site.send() == site.watch() == site.shop.root
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["in its place", "beside it"])
+def test_whoever_writes_the_authority_s_file_cannot_lead_a_watching_process_away(site: Site, tmp_path: Path, beside: bool) -> None:
+    """The sending process can: ``mien enroll`` runs as its user."""
+    site.vouch()
+    site.send()
+    trusted = site.watch()
+    other = Site(tmp_path / "other")
+    other.shop.repository.endorse(lambda root, _, version: other.authority.endorse(root, 2**40, version))
+    assert site.settings.broker.ca_file is not None
+    mine = site.settings.broker.ca_file.read_bytes()
+    site.settings.broker.ca_file.write_bytes(other.authority.ca_pem + (mine if beside else b""))
+    (site.staged / ENDORSED).write_bytes((other.shop.served / "metadata" / ENDORSED).read_bytes())
+
+    assert "names another authority" in refused(site.watch)
+    (site.staged / ENDORSED).unlink()
+    assert site.watch() == trusted
+
+
+def test_what_a_watching_process_keeps_is_checked_for_damage(site: Site) -> None:
+    site.vouch()
+    site.send()
+    kept, trusted = site.settings.state_folder / ENDORSED, site.watch()
+    kept.write_bytes(kept.read_bytes().replace(b"Ed25519", b"Ed25518").replace(b"ed25519", b"ed25518"))
+
+    assert site.watch() == trusted
+
+
 def test_a_signer_that_is_no_certificate_of_any_version_vouches_for_nothing(site: Site) -> None:
     der = ssl.PEM_cert_to_DER_cert(site.authority.endorse(site.shop.root, 1, 1).signer)
     version = bytes.fromhex("a003020102")

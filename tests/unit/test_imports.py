@@ -40,7 +40,7 @@ PURE_PACKAGES = {"numpy", "pydantic"}
 STANDARD_IO = {"os", "socket", "subprocess", "pathlib", "time", "threading", "random", "secrets", "tempfile", "shutil"}
 ONE_ADAPTER = {
     "tuf": {"device/trust.py"},
-    "paho": {"device/publishers/mqtt.py", "device/commands/subscriber.py"},
+    "paho": {"device/publishers/mqtt.py", "device/publishers/_packets.py", "device/commands/subscriber.py"},
     "picamera2": {"device/cameras/picamera2.py"},
     "iotcore": {"device/commands/broker.py"},
     "rich": {"device/commands/screen.py"},

@@ -121,6 +121,16 @@ def test_a_count_that_is_damaged_begins_anew_and_stops_nothing(tmp_path: Path, c
     assert dropped(tmp_path) == 1
 
 
+def test_a_number_that_no_file_name_has_room_for_is_damage(tmp_path: Path) -> None:
+    """Else every report from then on would be set aside as none."""
+    (tmp_path / losses.DROPPED).write_bytes(b'{"reports": 3, "up_to": 999999999999}')
+
+    fill(tmp_path, 1, 2)
+
+    with closing(Spool(tmp_path, "send")) as spool:
+        assert [spool.read(path) is None for path in spool.waiting()] == [False]
+
+
 def test_a_folder_in_the_place_of_the_count_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / losses.DROPPED).mkdir(parents=True)
 

@@ -256,5 +256,9 @@ def test_a_device_that_moves_to_another_fleet_trusts_its_root_whatever_the_gener
 
     assert field.settings.broker.ca_file is not None
     field.settings.broker.ca_file.write_bytes(other.authority.ca_pem)
+    kept = field.settings.state_folder / ENDORSED
+    with pytest.raises(RolloutError, match=f"if it has moved to another fleet, remove {kept}"):
+        other.installs(new)
+    kept.unlink()
 
     assert other.installs(new) == new

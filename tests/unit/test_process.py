@@ -53,6 +53,16 @@ def test_an_ordinary_user_is_told_whether_memory_may_be_swapped() -> None:
     assert found in {"locked", "no swap", "may be swapped"}
 
 
+def test_a_python_that_heeds_no_variables_does_not_claim_that_it_overwrites_what_is_freed() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {START.format(pixels=True)} print(made.overwritten)"
+    ran = {
+        flags: subprocess.run([sys.executable, *flags, "-c", code], check=True, capture_output=True, text=True, timeout=50).stdout
+        for flags in ((), ("-E",), ("-I",))
+    }
+
+    assert {flags: said.strip() for flags, said in ran.items()} == {(): "True", ("-E",): "False", ("-I",): "False"}
+
+
 def test_what_is_freed_is_overwritten() -> None:
     code = (
         "import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; c.free.argtypes = [ctypes.c_void_p]; "

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from cryptography import x509
@@ -22,7 +23,7 @@ from provisioning import groups, manage
 from provisioning.errors import WordsError
 from provisioning.housekeeping import look_after_certificates
 from provisioning.mosquitto import Size
-from provisioning.registry import Registry, RegistryError
+from provisioning.registry import Registry, RegistryError, alembic_config
 from provisioning.schema import METADATA
 from tests.build import free_port
 from tests.conftest import ROOT
@@ -41,6 +42,24 @@ def test_migrations_make_exactly_the_tables_and_may_be_run_by_several_at_once(ba
         assert compare_metadata(context, METADATA) == []
     for registry in registries:
         registry.close()
+
+
+def test_a_registry_of_the_version_before_is_brought_up_to_date_with_what_is_in_it(url: str, tmp_path: Path) -> None:
+    box = Box("SN-1")
+    manager = Manager(tmp_path / "manager", url).batch("berlin", {"SN-1": box.id})
+    manager.enrol(box)
+    before, config = manage.devices(manager.registry), alembic_config()
+    with manager.registry.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+    manager.close()
+
+    registry = Registry.open(url)
+
+    assert manage.devices(registry) == before
+    with registry.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), METADATA) == []
+    registry.close()
 
 
 def test_the_whole_way_works_on_either_database(url: str, tmp_path: Path) -> None:

@@ -22,3 +22,12 @@ def test_a_process_starts_without_what_it_does_not_need(modules: str, absent: se
 
     assert "pydantic" in loaded
     assert absent.isdisjoint(loaded)
+
+
+def test_the_command_calls_itself_mien_however_it_is_started() -> None:
+    words = (sys.executable, "-m", "device.entry", "bench", "--frames", "5")
+
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: mien bench ")

@@ -130,3 +130,13 @@ def test_a_pause_across_windows_that_become_one_report_is_one_pause() -> None:
     assert parts[0].joined(parts[1]).pauses == 1
     assert parts[0].joined(parts[1]).joined(parts[2]).pauses == 2
     assert parts[1].joined(parts[2]).pauses == 2
+
+
+def test_a_window_that_begins_as_watching_ends_and_of_which_nothing_is_heard_is_nothing_to_tell() -> None:
+    """The one before it was over, and then neither a frame nor the lack of one was noted: another run is wanted."""
+    windows = Windows(10, 0.2)
+    windows.blind(100.0)
+    windows.blind(106.0)
+    assert windows.due(115.0) is not None
+
+    assert windows.finish() is None
