@@ -78,8 +78,7 @@ def bounds(values: Sequence[float]) -> tuple[float, float]:
     """Round numbers below and above all of these."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     unit = 10.0 ** floor(log10(max(high - low, abs(high) / 10, 1e-6)))
-    bottom = max(0.0, floor(low / unit) * unit) if low >= 0 else floor(low / unit) * unit
-    top = ceil(high / unit) * unit
+    bottom, top = min(low, floor(low / unit) * unit), max(high, ceil(high / unit) * unit)  # 95 × 0.01 is a little more than 0.95
     return bottom, top if top > bottom else bottom + unit
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device.latency import Latencies
@@ -171,6 +171,7 @@ def test_the_picture_draws_every_figure_inside_of_its_panel() -> None:
     assert all(0 < x < width and 0 < y < height for x, y in points)
 
 
+@example([0.95])
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=20))
 def test_an_axis_holds_all_of_its_values(values: list[float]) -> None:
     low, high = bounds(values)
