@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def test_a_name_that_cannot_be_resolved_is_said_and_tried_again(
     assert "check the url and the name server" in send.events("warning")[0]
 
     hosts.write_text("127.0.0.1 localhost\n127.0.0.1 broker.test\n")
+    os.utime(hosts, (time.time() + 60,) * 2)  # the wrapper reads a file again when its whole second is another
 
     wait_for(lambda: device.held("new") == 0, 90, why="the delivery")
 
