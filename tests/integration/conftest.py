@@ -22,6 +22,16 @@ from tests.build import free_port
 from tests.conftest import MOSQUITTO, Process
 from tests.identities import PASSPHRASE
 from tests.trial import Trial
+from tests.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
+    """A fleet with its broker, and boxes that can be put into it."""
+    made = World(tmp_path, start)
+    yield made
+    made.broker.process.terminate()
+    made.broker.wait()
 
 
 @pytest.fixture

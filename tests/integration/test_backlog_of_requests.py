@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -12,7 +10,7 @@ from sqlalchemy import select
 from device.contract_enroll import enroll_topic
 from provisioning.registry import opened
 from provisioning.tables import AuditRow
-from tests.conftest import MOSQUITTO, Process, wait_for
+from tests.conftest import MOSQUITTO, wait_for
 from tests.fleet import Box
 from tests.identities import Client, Identity
 from tests.world import World
@@ -22,14 +20,6 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 BOXES, TIMES = 12, 4
-
-
-@pytest.fixture
-def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
-    made = World(tmp_path, start)
-    yield made
-    made.broker.process.terminate()
-    made.broker.wait()
 
 
 def test_what_was_asked_again_and_again_is_handled_once_and_nonsense_in_between_hides_nothing(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,6 @@ pytestmark = [
     pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed: sudo apt install mosquitto mosquitto-clients"),
     pytest.mark.timeout(180),
 ]
-
-
-@pytest.fixture
-def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
-    made = World(tmp_path, start)
-    yield made
-    made.broker.process.terminate()
-    made.broker.wait()
 
 
 def settings(box: BoxFiles, pictures: Path) -> Path:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,14 +41,6 @@ class Device(BoxFiles):
             path = self.folder / "run" / "answers" / f"{order['id']}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(CommandResult(schema=1, state="succeeded").model_dump_json(by_alias=True))
-
-
-@pytest.fixture
-def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
-    made = World(tmp_path, start)
-    yield made
-    made.broker.process.terminate()
-    made.broker.wait()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +25,6 @@ pytestmark = [
 NEW = hashlib.sha256(another()).hexdigest()
 SHOP = 'setting = "retail"\njurisdiction = "DE"\nstaff_out_of_view = "the till is behind the camera"'  # as the identity says
 QUICK = ("--soak", "0", "--trial", "0", "--timeout", "120")
-
-
-@pytest.fixture
-def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
-    made = World(tmp_path, start)
-    yield made
-    made.broker.process.terminate()
-    made.broker.wait()
 
 
 class Site:

@@ -6,8 +6,7 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,14 +22,6 @@ pytestmark = [
     pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed: sudo apt install mosquitto mosquitto-clients"),
     pytest.mark.timeout(240),
 ]
-
-
-@pytest.fixture
-def world(tmp_path: Path, start: Callable[..., Process]) -> Iterator[World]:
-    made = World(tmp_path, start)
-    yield made
-    made.broker.process.terminate()
-    made.broker.wait()
 
 
 class Site:
