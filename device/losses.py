@@ -10,6 +10,7 @@ A report that was on its way when it was dropped may still be taken by the broke
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ MOST: Final = 10**11  # reports: of more than that no file name has room, and no
 
 
 class Count(BaseModel):
-    """What one of the two files holds; of one that is damaged or missing, nothing is known.
+    """What one of the two files holds; of one that is damaged, missing, or on a bad place of the card, nothing is known.
 
     Attributes:
         reports: How many.
@@ -41,11 +42,16 @@ class Count(BaseModel):
 
     @classmethod
     def read(cls, file: Path) -> Count:
-        """From a file. Raises OSError when it is there and cannot be read."""
-        with suppress(ValidationError):
+        """From a file. Raises OSError when it is there and this process may not read it."""
+        try:
             content = durable.read(file, MAX_BYTES)
             return cls() if content is None else cls.model_validate_json(content)
-        return cls()
+        except ValidationError:
+            return cls()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return cls()  # the next count is written to another place
 
     def write(self, file: Path) -> None:
         """Into a file. Raises OSError."""

@@ -138,12 +138,26 @@ def test_a_folder_in_the_place_of_the_count_stops_nothing(tmp_path: Path) -> Non
     assert dropped(tmp_path) == 2
 
 
-def test_a_count_that_cannot_be_read_is_said_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_that_may_not_be_read_is_said_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(errno.EACCES, "Permission denied")
 
     with closing(Spool(tmp_path, "send")) as spool:
         monkeypatch.setattr(durable, "read", fails)
 
         with pytest.raises(SpoolError, match="cannot read what was dropped"):
             spool.dropped()
+
+
+def test_a_count_on_a_bad_place_of_the_card_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with closing(Spool(tmp_path, "watch")) as spool:
+        (tmp_path / "dropped.json").write_text('{"reports": 3, "up_to": 3}')
+        with monkeypatch.context() as bad:
+            bad.setattr(durable, "read", fails)
+            assert spool.dropped() == 0
+            losses.Losses(tmp_path).skip(2)
+
+        assert spool.dropped() == 2
