@@ -14,12 +14,20 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from device import durable
 from device.errors import SettingsError
 from device.policy import SETTINGS, PolicyError, Stated, narrow
 from device.settings import Settings
 from device.settings_policy import PolicySettings
 
 PREFIX: Final = "urn:mien:"
+MAX_BYTES: Final = 1024 * 1024  # of certificates
+
+
+class CertificateError(SettingsError):
+    """The certificate cannot be used. It was received, and may come again: so systemd starts the process again."""
+
+    exit_code = 65
 
 
 def bind(settings: Settings) -> Settings:
@@ -28,7 +36,7 @@ def bind(settings: Settings) -> Settings:
     A device without a certificate, and one whose certificate says nothing, are held to their file alone.
 
     Raises:
-        SettingsError: The certificate cannot be read, or is not signed by ``broker.ca_file``.
+        CertificateError: The certificate cannot be read, or is not signed by ``broker.ca_file``.
         PolicyError: The file asks for more than the identity permits.
     """
     fixed = _fixed(settings.broker.certificate_file, settings.broker.ca_file)
@@ -55,16 +63,16 @@ def _fixed(file: Path | None, authority: Path | None) -> Stated | None:
     if file is None:
         return None
     try:
-        own, *others = x509.load_pem_x509_certificates(file.read_bytes())
+        own, *others = x509.load_pem_x509_certificates(durable.read_given(file, MAX_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsError(
+        raise CertificateError(
             f"{file}: the device's certificate cannot be read ({error.strerror}), so it is not known what this device may infer; "
             "it is no secret: let the watching user read it (its key must stay as it is)"
         ) from error
     except ValueError as error:
-        raise SettingsError(f"{file}: not a certificate in PEM; enrol the device anew: mien enroll") from error
+        raise CertificateError(f"{file}: not a certificate in PEM; enrol the device anew: mien enroll") from error
     try:
         names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -74,7 +82,7 @@ def _fixed(file: Path | None, authority: Path | None) -> Stated | None:
     if not found.keys() & {"setting", "jurisdiction"}:
         return None
     if not _signed(own, others, authority):
-        raise SettingsError(
+        raise CertificateError(
             f"{file}: this certificate is not signed by broker.ca_file ({authority or 'not set'}), so what it permits counts "
             "nothing; set broker.ca_file to the fleet's ca.pem, or enrol the device anew"
         )
@@ -85,7 +93,7 @@ def _fixed(file: Path | None, authority: Path | None) -> Stated | None:
 def _signed(own: x509.Certificate, others: Sequence[x509.Certificate], authority: Path | None) -> bool:
     """Whether a chain leads to this authority, root or issuing."""
     try:
-        roots = x509.load_pem_x509_certificates(authority.read_bytes()) if authority else []
+        roots = x509.load_pem_x509_certificates(durable.read_given(authority, MAX_BYTES)) if authority else []
         certificate = own
         for _ in range(1 + len(others)):
             signer = next(one for one in (*roots, *others) if one.subject == certificate.issuer)

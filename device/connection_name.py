@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +27,10 @@ def connection_name(folder: Path) -> str:
     Raises:
         SpoolError: The folder cannot be written.
     """
-    path = folder / FILE
+    path, kept = folder / FILE, None
     try:
-        kept = durable.read(path, 64)
+        with suppress(OSError):  # one that cannot be read is replaced
+            kept = durable.read(path, 64)
         if kept is None or not FORM.fullmatch(kept):
             kept = secrets.token_hex(11).encode()
             durable.write(path, kept, mode=0o600)

@@ -132,6 +132,13 @@ def set_aside(path: Path) -> Path:
     return bad
 
 
+def open_lock(path: Path, *, mode: int) -> int:
+    """Open the file that a process locks; a folder in its place is set aside. Raises OSError."""
+    if path.is_dir():
+        set_aside(path)
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
+
+
 def remove(path: Path) -> None:
     """Remove whatever it is, if it is there. Raises OSError."""
     try:

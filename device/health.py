@@ -42,7 +42,10 @@ def write(folder: Path, health: WatchHealth) -> None:
     temporary = final.with_suffix(".tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        durable.remove(temporary)  # or a pipe would be waited for
         temporary.write_text(health.model_dump_json())
+        if final.is_dir():
+            durable.set_aside(final)
         os.replace(temporary, final)
     except OSError as error:
         raise SpoolError(f"{final}: cannot be written ({error.strerror}); make run_folder writable for this user") from error

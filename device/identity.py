@@ -24,6 +24,7 @@ from device.contract_enroll import ENROLL_ROOT, Step, signed_bytes
 from device.errors import IdentityError
 from device.settings import Settings
 
+MAX_BYTES: Final = 1024 * 1024  # of a file: a pipe or a device in its place is not waited for
 HARDWARE: Final = ("/sys/firmware/devicetree/base/serial-number", "/sys/class/dmi/id/product_uuid")
 NETWORK: Final = Path("/sys/class/net")
 
@@ -44,7 +45,7 @@ class Key:
             IdentityError: There is something else, or the folder cannot be written.
         """
         try:
-            content = path.read_bytes()
+            content = durable.read_given(path, MAX_BYTES)
         except FileNotFoundError:
             key = ec.generate_private_key(ec.SECP256R1())
             pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -145,9 +146,9 @@ class Claim:
         """
         advice = "expected claim.pem, claim.key and ca.pem, as mien-fleet claim new writes them; name their folder with --claim"
         try:
-            certificate = x509.load_pem_x509_certificate((folder / "claim.pem").read_bytes())
-            (folder / "claim.key").read_bytes()
-            x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
+            certificate = x509.load_pem_x509_certificate(durable.read_given(folder / "claim.pem", MAX_BYTES))
+            durable.read_given(folder / "claim.key", MAX_BYTES)
+            x509.load_pem_x509_certificates(durable.read_given(folder / "ca.pem", MAX_BYTES))
         except OSError as error:
             raise IdentityError(f"{error.filename}: cannot be read ({error.strerror}); {advice}") from None
         except ValueError:
@@ -187,7 +188,7 @@ class Own:
 def own(certificate_file: Path) -> Own | None:
     """Read a device's certificate; ``None`` where there is none, or none that can be read."""
     try:
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        certificate = x509.load_pem_x509_certificate(durable.read_given(certificate_file, MAX_BYTES))
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         fleet = any(one.startswith("urn:mien:") for one in names.get_values_for_type(x509.UniformResourceIdentifier))
     except x509.ExtensionNotFound:
@@ -208,7 +209,7 @@ def common_name(certificate: x509.Certificate) -> str:
 def name_in(certificate_file: Path) -> str | None:
     """The device's name by its certificate, or None where there is no certificate."""
     try:
-        return common_name(x509.load_pem_x509_certificate(certificate_file.read_bytes())) or None
+        return common_name(x509.load_pem_x509_certificate(durable.read_given(certificate_file, MAX_BYTES))) or None
     except (OSError, ValueError):
         return None
 

@@ -4,8 +4,8 @@ One small file in the state folder, replaced as a whole (``device.durable``). It
 with the monotonic clock within one boot: a clock that is set changes nothing, time with the power off earns nothing. The ε of two
 windows is saved at most: removing the file gains nothing, putting an old one back and starting again two windows, each time.
 
-A file that is damaged is set aside for somebody to look at, and the budget begins empty: that is never more than was left, so
-whatever has damaged it has gained nothing.
+A file that is damaged, or cannot be read, is set aside for somebody to look at, and the budget begins empty: that is never more
+than was left, so whatever has damaged it has gained nothing.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Ledger:
         self.refusal = ""
         try:
             durable.make_folder(folder, mode=0o700)
-            self._lock = os.open(folder / ".ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._lock = durable.open_lock(folder / ".ledger.lock", mode=0o600)
         except OSError as error:
             raise LedgerError(
                 f"{folder}: cannot be used as the state folder ({error.strerror}); make it writable for this user alone, "
@@ -148,7 +148,10 @@ class Ledger:
         return not self.refusal
 
     def _begin(self) -> None:
-        content = durable.read(self.file, MAX_BYTES)
+        try:
+            content = durable.read(self.file, MAX_BYTES)
+        except OSError:  # on a bad place of the card, or another user's
+            content = b""
         page = None if content is None else _parse(content)
         if page is not None:
             self._page = page

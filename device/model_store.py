@@ -262,12 +262,16 @@ class Models:
             self._complain(f"{path}: cannot be written ({error.strerror}), so the rollout waits; make room, or check the disk")
             return False
         self._complaint = ""
-        if progress.state != "verifying" and self._folder.is_dir():
+        if progress.state != "verifying":
+            self._tidy(progress)
+        return True
+
+    def _tidy(self, progress: Progress) -> None:
+        with suppress(OSError):  # there is no such folder yet, or it cannot be read now
             for old in self._folder.iterdir():
                 if old.name not in progress.files:
                     with suppress(OSError):
                         durable.remove(old)
-        return True
 
     def _complain(self, words: str) -> None:
         if words != self._complaint:

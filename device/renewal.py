@@ -124,7 +124,7 @@ class RenewalHandler(Handler):
             self._act(self._begin)
 
     def _begin(self) -> tuple[Effect, ...]:
-        self._next_key.unlink(missing_ok=True)  # of a renewal that ended, or never began
+        durable.remove(self._next_key)  # of a renewal that ended, or never began
         identity.Key.open(self._next_key)
         identity.write(self._stored, Progress().model_dump_json().encode())
         self._log.info("renewal", state="asking")
@@ -135,13 +135,29 @@ class RenewalHandler(Handler):
     def _begun(self) -> Renewal | None:
         """The renewal that is stored, if any."""
         try:
-            progress = Progress.model_validate_json(self._stored.read_bytes())
-        except FileNotFoundError:
-            return None
+            if (content := durable.read(self._stored, identity.MAX_BYTES)) is None:
+                return None
+            progress = Progress.model_validate_json(content)
         except (OSError, ValidationError):
             self._log.warning(f"{self._stored}: cannot be read, so the renewal begins anew")
             return None
+        if self._keyless(progress):
+            self._log.warning(f"{self._next_key}: not the key that the next certificate is for, so the renewal begins anew")
+            return None
         return Renewal(progress, nonce=lambda: secrets.token_hex(16), jitter=random.random, fits=self._fits)
+
+    def _keyless(self, progress: Progress) -> bool:
+        """Whether the next key is damaged, or gone after there was a certificate for it."""
+        certificate = progress.certificate
+        try:
+            if not (content := durable.read(self._next_key, identity.MAX_BYTES)):
+                return content is not None or certificate is not None
+            identity.Key.open(self._next_key)
+            return certificate is not None and not self._fits(self._device, certificate)
+        except IdentityError:
+            return True
+        except OSError:
+            return False  # the disk may be well again
 
     def _act(self, what: Callable[[], tuple[Effect, ...]]) -> None:
         """Do what follows. If a file cannot be written, nothing is lost: what is stored is tried again later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import sys
 from decimal import Decimal
@@ -36,6 +37,7 @@ SYSTEM_FILE: Final = Path("/etc/mien/settings.toml")
 EXAMPLE: Final = Path(__file__).with_name("settings.toml")
 MAX_BYTES: Final = 1024 * 1024  # of a settings file
 DAY: Final = 86_400
+PASSING: Final = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)  # no fault of the file
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -83,6 +85,12 @@ def _broker(url: str) -> str:
     if not good or parts.path.strip("/") or parts.query or parts.username:
         raise ValueError("expected mqtt://host:port or mqtts://host:port")
     return url
+
+
+class UnreadableError(SettingsError):
+    """The disk, or the system, fails for now: nobody knows whether the settings are wrong."""
+
+    exit_code = 75
 
 
 class ModelSettings(Part):
@@ -183,6 +191,7 @@ def load(path: Path | None = None) -> Settings:
         path: The file; when ``None``, ``/etc/mien/settings.toml``.
 
     Raises:
+        UnreadableError: The disk fails.
         SettingsError: It cannot be read, is not TOML, or a key is unknown or has a wrong value. The message has one line per
             problem, with file, line, key and what was expected.
     """
@@ -190,6 +199,8 @@ def load(path: Path | None = None) -> Settings:
     try:
         text = durable.read_given(file, MAX_BYTES).decode("utf-8-sig")  # editors on Windows put a mark before the text
     except OSError as error:
+        if error.errno in PASSING:
+            raise UnreadableError(f"{file}: cannot read the settings ({error.strerror}); check the disk, then try again") from error
         hint = "give one with --settings FILE" if path else "make one: mien settings example > FILE, then --settings FILE"
         raise SettingsError(f"{file}: cannot read the settings ({error.strerror}); {hint}") from error
     except UnicodeDecodeError as error:

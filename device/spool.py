@@ -74,7 +74,7 @@ class Spool:
                 if os.path.lexists(folder / name) and not (folder / name).is_dir():
                     durable.set_aside(folder / name)
                 durable.make_folder(folder / name)
-            self._lock = _open_lock(folder / f".{side}.lock")
+            self._lock = durable.open_lock(folder / f".{side}.lock", mode=0o660)
         except OSError as error:
             raise SpoolError(
                 f"{folder}: cannot be used as a spool ({error.strerror}); make the folder writable for this user"
@@ -147,7 +147,10 @@ class Spool:
 
     def _make_room(self, newest: Path) -> int:
         """Drop the oldest reports beyond the limits; the newest stays, and so does the newest that was sent, uncounted."""
-        held = self._sizes()
+        try:
+            held = self._sizes()
+        except SpoolError:  # the report is stored; there will be room after the next one
+            return 0
         if sent := [path for path in held if path.parent.name == "sent"]:
             del held[max(sent)]
         self._files, self._bytes, oldest = len(held), sum(held.values()), []
@@ -259,7 +262,7 @@ class Spool:
     def _sizes(self) -> dict[Path, int]:
         sizes = {}
         for path in (*self.waiting(), *self.unacknowledged()):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # gone meanwhile, or on a bad place of the card
                 if NAME.match(path.name) and stat.S_ISREG((found := path.lstat()).st_mode):
                     sizes[path] = found.st_size
         return sizes
@@ -281,9 +284,3 @@ def seq_of(path: Path) -> int:
 
 def _open_regular(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting on a pipe
-
-
-def _open_lock(path: Path) -> int:
-    if path.is_dir():
-        durable.set_aside(path)
-    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660)

@@ -107,7 +107,7 @@ def find(job: ModelJob, root: bytes, cache: Path, fetch: Fetch) -> Found:
     try:
         updater.refresh()
         _make_durable(cache)
-        seen = Metadata[Timestamp].from_file(str(cache / "timestamp.json")).signed.version
+        seen = Metadata[Timestamp].from_bytes((cache / "timestamp.json").read_bytes()).signed.version
         if seen < job.timestamp:
             raise RolloutError("older", f"timestamp.json has version {seen} and the job wants {job.timestamp}: a stale mirror?")
         return _found(updater, job)

@@ -28,14 +28,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from device import durable
 from device.contract import EMOTIONS
-from device.errors import MienError
 from device.manifest import FOLDER, Point, PointName, read_manifest
 from device.nets import emotion, face
 from device.nets.emotion import EmotionNet
 from device.nets.face import FaceNet
 from models import data, measures
 from models.data import DataError, Rows
+from models.errors import run, tell
 from models.eval_emotion import read_all, scored
 from models.measures import Labels, Probabilities
 
@@ -139,6 +140,10 @@ def split(rows: Rows) -> tuple[Rows, Labels]:
     aside, labels = data.held_out(rows.names), data.majority(rows.votes)
     if not aside.any() or aside.all():
         raise DataError("no row is held out, or no other is left; give the training rows of FER+ or a file with many names")
+    if (labels[aside] >= SHARED).all():
+        raise DataError(
+            f"every held-out row is labelled {EMOTIONS[-1]}, which shares leave out; give rows of other emotions as well"
+        )
     return rows[aside], labels[~aside]
 
 
@@ -157,7 +162,7 @@ def calibrate(path: Path, folder: Path) -> str:
     known = json.loads(file.read_text())
     known["models"][emotion.NAME].update(chosen.entry())
     try:
-        file.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+        durable.write(file, (json.dumps(known, indent=2, sort_keys=True) + "\n").encode())
     except OSError as error:
         raise DataError(f"{file}: cannot write the manifest ({error.strerror})") from error
     return report(chosen, probabilities, labels)
@@ -168,12 +173,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="ferplus-train.npz: the rows of the training")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="folder of the manifest (default: models/)")
     args = parser.parse_args()
-    try:
-        print(calibrate(args.data, args.out))
-    except (DataError, MienError) as error:
-        print(f"calibrate: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run("calibrate", lambda: tell(calibrate(args.data, args.out)))
 
 
 if __name__ == "__main__":

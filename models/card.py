@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.contract import EMOTIONS
-from device.errors import MienError, ModelError
+from device.errors import ModelError
 from device.manifest import FOLDER, read_manifest
 from device.nets import emotion
 from device.nets.emotion import EmotionNet
@@ -35,6 +35,7 @@ from models.calibrate import split
 from models.card_text import Found, Read
 from models.data import DataError, Rows
 from models.degrade import KINDS, Kind
+from models.errors import run
 from models.eval_emotion import read_rows, scored
 from models.measures import Labels
 from models.plot import reliability_plot
@@ -186,17 +187,16 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Measure and write; returns the exit code: 0, or 2 for bad input (one line on stderr says what)."""
     args = parser().parse_args(words)
-    try:
+
+    def work() -> None:
         for name in ("samples", "jobs"):
             if getattr(args, name) < 1:
                 raise DataError(f"--{name} {getattr(args, name)}: expected at least 1")
         card_text.between_marks(args.card, "")  # before minutes of work
         write(measure(args.data, args.held, args.photos, args.jobs, args.samples), args.card, args.plot)
-    except (DataError, MienError) as error:
-        print(f"card: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.card}, {args.plot}: written for {len(EMOTIONS)} emotions")
-    return 0
+        print(f"{args.card}, {args.plot}: written for {len(EMOTIONS)} emotions")
+
+    return run("card", work)
 
 
 if __name__ == "__main__":

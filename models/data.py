@@ -20,7 +20,11 @@ from device.manifest import read_manifest
 from device.nets import emotion
 from device.nets.face import FaceNet
 from device.types import Face, Frame, Point
+from models.errors import DataError
+from models.pictures import open_regular
 from models.progress import track
+
+__all__ = ["DataError", "Rows"]
 
 SIDE: Final = 48  # of a FER+ image
 PADDING: Final = 36  # grey border around it for the detector: found to detect the most (models/RUNS.md)
@@ -30,10 +34,6 @@ UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, MemoryError, RuntimeError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
 )
-
-
-class DataError(Exception):
-    """A data file is missing or is not what it should be; the message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,14 @@ def load(path: Path) -> Rows:
         DataError: It is missing, not such a file, or an array has the wrong type or shape.
     """
     try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             images, votes, names = (_array(archive, name) for name in ("images", "votes", "names"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the path of a FER+ .npz") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; give the path of a FER+ .npz") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it ({error.strerror or error}); give the path of a FER+ .npz") from error
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a FER+ .npz with images, votes and names ({reason})") from error
@@ -180,8 +182,16 @@ def to_train(path: Path, cache: Path) -> tuple[Rows, npt.NDArray[np.float64]]:
     """
     rows = load(path)
     rows = rows[(majority(rows.votes) >= 0) | expressive(rows.votes)]
-    if cache.exists() and len(kept := np.load(cache)) == len(rows):
+    try:
+        with cache.open("rb") as stream:
+            kept = np.load(stream)
+    except UNREADABLE:  # there is none, or what was cut off in the middle of writing it
+        kept = np.empty(0)
+    if kept.shape == (len(rows), 2, 3):
         return rows, kept
     matrices = align(rows.images, FaceNet(read_manifest().file("face")))
-    np.save(cache, matrices)
+    unfinished = cache.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.save(file, matrices)
+    unfinished.replace(cache)
     return rows, matrices

@@ -29,6 +29,7 @@ DARK_GAIN, DARK_GAMMA = 0.35, 1.5
 BLUR, BLUR_OF_WIDTH = 1.2, 0.004  # σ in pixels, and as a share of the width
 NOISE: Final = 12.0  # σ in levels
 CROP, SMALL, SMALLER = 64, 32, 0.5  # up to 64 pixels wide a picture is a crop
+LONGEST_TURNED: Final = 32_766  # pixels a side: all that OpenCV can turn
 TURN: Final = 20.0  # degrees
 RED, GREEN = 0.8, 0.2
 INFRARED_FLOOR, INFRARED_GAIN, INFRARED_GAMMA, INFRARED_CORNER, INFRARED_NOISE = 0.15, 0.8, 0.6, 0.6, 8.0
@@ -38,7 +39,7 @@ def degrade(picture: Pixels, kind: Kind, number: int = 0) -> Pixels:
     """A worse copy of a picture.
 
     Args:
-        picture: ``uint8[height, width, 3]`` RGB or ``uint8[height, width]`` grey.
+        picture: ``uint8[height, width, 3]`` RGB or ``uint8[height, width]`` grey; for ``rotate`` at most 32,766 pixels a side.
         kind: What happens to it.
         number: Of the picture in its set: chooses noise and direction.
 
@@ -54,7 +55,7 @@ def degrade(picture: Pixels, kind: Kind, number: int = 0) -> Pixels:
     if kind == "noise":
         return _noisy(picture.astype(np.float32), NOISE, rng)
     if kind == "small":
-        sides = (SMALL, SMALL) if max(height, width) <= CROP else (round(width * SMALLER), round(height * SMALLER))
+        sides = (SMALL, SMALL) if max(height, width) <= CROP else (max(1, round(width * SMALLER)), max(1, round(height * SMALLER)))
         less = cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(less, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     if kind == "rotate":

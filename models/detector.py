@@ -14,6 +14,7 @@ from device.nets.face import DETECTORS, FaceNet
 from device.settings import ModelSettings
 from device.tflite import ModelFile
 from models.data import DataError
+from models.pictures import open_regular
 
 DEFAULTS: Final = ModelSettings()
 TILES: Final = get_args(ModelSettings.model_fields["tiles"].annotation)
@@ -46,7 +47,8 @@ class Which:
         if self.model is None:
             return read_manifest().file(DETECTORS[self.detector].name, self.form)
         try:
-            content = self.model.read_bytes()
+            with open_regular(self.model) as file:
+                content = file.read()
         except OSError as error:
             raise DataError(f"{self.model}: cannot read the model ({error.strerror}); give a .tflite file") from error
         return ModelFile(self.model, hashlib.sha256(content).hexdigest())

@@ -19,6 +19,7 @@ from device.types import Face, Frame, Reading
 from models.data import DataError
 from models.degrade import Kind, degrade
 from models.detector import DEVICE, Which
+from models.pictures import need_folder
 from models.progress import track
 
 ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm"})
@@ -66,8 +67,7 @@ def evaluate(folder: Path, kind: Kind | None = None, which: Which = DEVICE) -> d
         DataError, ModelError: The folder is missing or holds no video, or the model cannot be used.
         CameraError: A file in it is not a video.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give one with videos or GIFs in it")
+    need_folder(folder, "give one with videos or GIFs in it")
     clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
     if not clips:
         raise DataError(f"{folder}: no video in it; expected files ending in {', '.join(sorted(ENDINGS))}")

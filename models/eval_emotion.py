@@ -21,6 +21,7 @@ from device.types import Face, Frame
 from models import data, measures
 from models.data import DataError, Rows
 from models.degrade import Kind, degrade
+from models.pictures import open_regular
 from models.progress import track
 
 
@@ -34,7 +35,8 @@ def pick(path: Path | None, name: PointName) -> tuple[ModelFile, Point]:
     if path is None:
         return manifest.file(emotion.NAME), manifest[emotion.NAME].point(name)
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as content:
+            sha256 = hashlib.sha256(content.read()).hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: cannot read the model ({error.strerror}); give the path of a .tflite file") from error
     known = [entry.point(name) for entry in manifest.entries.values() if entry.sha256 == sha256]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
 from device.nets.face import MIN_SCORE
-from device.types import Face, Frame
+from device.types import Face
 from models.data import DataError
-from models.degrade import Kind, degrade, turned
+from models.degrade import Kind, turned
 from models.detector import DEVICE, Which
+from models.pictures import load_picture, need_folder
 from models.progress import track
 
 Box = npt.NDArray[np.float64]  # left, top, right, bottom in pixels
 IOU: Final = 0.4  # a detection that overlaps a head at least so much is a hit
 LARGE: Final = 60.0  # pixels: heads whose shorter side is at least this count in recall_60px
+FARTHEST: Final = 1e6  # pixels: a box farther away is a mistake
 RANKED_FROM: Final = 0.05  # average precision ranks detections down to this score
 
 # From the detector's face box (brows to chin) to a head box (hair to chin), in units of the face box's own width and height.
@@ -39,7 +41,7 @@ def load_boxes(path: Path) -> dict[str, npt.NDArray[np.float64]]:
         DataError: The file is missing, not JSON, or of another form.
     """
     try:
-        named = _BOXES.validate_json(path.read_bytes())
+        named = _BOXES.validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except OSError as error:
         raise DataError(f"{path}: cannot read the boxes ({error.strerror}); give a .json file") from error
     except ValidationError as error:
@@ -48,31 +50,13 @@ def load_boxes(path: Path) -> dict[str, npt.NDArray[np.float64]]:
         raise DataError(f'{path}: {where}: {first["msg"]}; expected {{"file name": [[x0, y0, x1, y1], …]}}') from error
     boxes = {name: np.array(rows, np.float64).reshape(-1, 4) for name, rows in named.items()}
     for name, rows in boxes.items():
-        if not (np.isfinite(rows).all() and (rows[:, 2:] > rows[:, :2]).all()):
-            raise DataError(f"{path}: {name}: a box is empty or upside down; expected [left, top, right, bottom] in pixels")
+        if not ((np.abs(rows) <= FARTHEST).all() and (rows[:, 2:] > rows[:, :2]).all()):
+            raise DataError(
+                f"{path}: {name}: a box is empty, upside down or nowhere near; expected [left, top, right, bottom] in pixels"
+            )
     if not boxes:
         raise DataError(f"{path}: it names no image")
     return boxes
-
-
-def load_picture(path: Path, kind: Kind | None = None, number: int = 0) -> Frame:
-    """Read a photo as a frame, made worse if a kind is given; ``number`` chooses noise and direction.
-
-    Raises:
-        DataError: It is missing or not a picture.
-    """
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
-        raise DataError(f"{path}: cannot read the picture ({getattr(error, 'strerror', None) or error})") from error
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:  # for example a picture that claims to be larger than OpenCV allows
-        pixels = None
-    if pixels is None:
-        raise DataError(f"{path}: not a picture that OpenCV can read; expected JPEG, PNG or the like")
-    photo = np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-    return Frame(photo if kind is None else degrade(photo, kind, number), 0.0)
 
 
 def head_box(found: Face, width: int, height: int) -> Box:
@@ -128,8 +112,7 @@ def evaluate(images: Path, boxes: Path, kind: Kind | None = None, which: Which =
         DataError, ModelError: A file is missing, damaged or of another form.
     """
     truth = load_boxes(boxes)
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder; give the one with the pictures that {boxes} names")
+    need_folder(images, f"give the one with the pictures that {boxes} names")
     net = which.open()
     found_large, large, found_all, false = 0, 0, 0, 0
     scores: list[float] = []
@@ -157,7 +140,7 @@ def evaluate(images: Path, boxes: Path, kind: Kind | None = None, which: Which =
         "recall_60px": round(found_large / large, 4) if large else None,
         "faces_60px": large,
         "false_positives": false,
-        "average_precision": round(average_precision(scores, hits, faces), 4),
+        "average_precision": round(average_precision(scores, hits, faces), 4) if faces else None,
         "detector": which.detector,
         "tiles": which.tiles,
         "sha256": net.model.sha256,
@@ -166,6 +149,7 @@ def evaluate(images: Path, boxes: Path, kind: Kind | None = None, which: Which =
 
 def show(result: dict[str, Any]) -> str:
     """The figures as a small table."""
+    precision = result["average_precision"]
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
@@ -178,6 +162,6 @@ def show(result: dict[str, Any]) -> str:
             f"recall, all             {percent(result['recall']):>7}",
             f"recall, 60 px or more   {percent(result['recall_60px']):>7}  ({result['faces_60px']} faces)",
             f"false positives         {result['false_positives']:>7}",
-            f"average precision       {result['average_precision']:>7.3f}",
+            f"average precision       {'–' if precision is None else f'{precision:.3f}':>7}",
         ]
     )

@@ -17,7 +17,7 @@ from models import measures
 from models.data import DataError
 from models.degrade import Kind
 from models.detector import DEVICE
-from models.eval_faces import load_picture
+from models.pictures import load_picture, need_folder
 from models.progress import track
 
 COLUMNS: Final = ("path", "emotion")
@@ -70,8 +70,7 @@ def evaluate(images: Path, labels: Path, name: PointName = "single", kind: Kind 
         DataError, ModelError: A file is missing, damaged or of another form.
     """
     named = load_labels(labels)
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder; give the one with the pictures that {labels} names")
+    need_folder(images, f"give the one with the pictures that {labels} names")
     manifest = read_manifest()
     point = manifest[emotion.NAME].point(name)
     find_faces = DEVICE.open()

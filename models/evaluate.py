@@ -19,11 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from device.errors import MienError
 from device.manifest import PointName
 from models import detector, eval_clips, eval_emotion, eval_faces, eval_photos, eval_shares
-from models.data import DataError
 from models.degrade import KINDS
+from models.errors import run, tell
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,15 +78,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 for bad input (one line on stderr says what)."""
+    """Run one command; returns the exit code: 0, or 2 for bad input (one line on stderr says what), see ``models.errors``."""
     args = parser().parse_args(words)
-    try:
+
+    def work() -> None:
         result = args.run(args)
-    except (DataError, MienError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result) if args.json else args.show(result))
-    return 0
+        tell(json.dumps(result) if args.json else args.show(result))
+
+    return run("evaluate", work)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,17 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import litert_torch
 import numpy as np
 import numpy.typing as npt
-import torch
-from litert_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
-from litert_quantizer.utils import qsv_utils
 
-from device.errors import MienError
+try:
+    import litert_torch
+    import torch
+    from litert_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
+    from litert_quantizer.utils import qsv_utils
+except ModuleNotFoundError as error:
+    sys.exit(f"export: {error.name} is not installed; pip install 'mien[train]'")
+
 from device.manifest import FOLDER, read_manifest
 from device.nets import emotion, face
 from device.nets.emotion import EmotionNet
@@ -32,6 +35,7 @@ from device.nets.face import FaceNet
 from device.tflite import ModelFile
 from models import calibrate, data, measures, nets, shake
 from models.data import DataError
+from models.errors import run
 from models.eval_emotion import read_all, scored
 from models.release import release
 
@@ -141,12 +145,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the manifest (default: models/)")
     parser.add_argument("--seed", type=int, default=1, help="which crops calibrate")
     args = parser.parse_args()
-    try:
-        export(args.checkpoint, args.data, args.out, args.seed)
-    except (DataError, MienError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run("export", lambda: export(args.checkpoint, args.data, args.out, args.seed))
 
 
 if __name__ == "__main__":

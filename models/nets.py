@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from device.contract import EMOTIONS
 from models.backbone import MobileNet
+from models.checkpoint import UNREADABLE, reason
 from models.data import DataError
 
 SIZES = {  # channels and residual blocks per stage
@@ -79,8 +79,8 @@ def load(path: Path, name: str | None = None) -> nn.Module:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
         raise DataError(f"{path}: cannot read the checkpoint ({error.strerror}); give best.pt of a training run") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise DataError(f"{path}: not a checkpoint ({str(error).splitlines()[0]})") from error
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a checkpoint ({reason(error)})") from error
     for candidate in (name,) if name else (*SIZES, MOBILE):
         net = build(candidate)
         try:

@@ -22,8 +22,12 @@ from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from litert_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
-from litert_quantizer.utils import qsv_utils
+
+try:
+    from litert_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
+    from litert_quantizer.utils import qsv_utils
+except ModuleNotFoundError as error:
+    sys.exit(f"quantize_face: {error.name} is not installed; pip install 'mien[train]'")
 
 from device.errors import MienError
 from device.manifest import FOLDER, read_manifest

@@ -15,6 +15,7 @@ from typing import Final
 
 FIRST, LARGE, PUPIL, BALANCED, LAST = 50, 33, 34, 12, 38  # epochs
 VIEWS: Final = (12, 14)
+GO_ON: Final = "what was done is kept, the same command goes on"
 
 
 def steps(rows: Path, valid: Path, out: Path) -> list[list[str]]:
@@ -60,14 +61,22 @@ def main() -> int:
         if not file.is_file():
             print(f"recipe: {file}: no such file; give the folder that holds it", file=sys.stderr)
             return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"recipe: {args.out}: cannot make the folder ({error.strerror}); choose another --out", file=sys.stderr)
+        return 2
+    step: list[str] = []
     try:
         for step in steps(rows, valid, args.out):
             print("$ python -m " + " ".join(step), flush=True)
             subprocess.run([sys.executable, "-m", *step], check=True)
     except subprocess.CalledProcessError as error:
-        print(f"recipe: {error}; what was done is kept, the same command goes on", file=sys.stderr)
+        print(f"recipe: {step[0]} ended with code {error.returncode}; {GO_ON}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"recipe: stopped; {GO_ON}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from device import durable
 from models import graph
 
 
@@ -16,8 +17,8 @@ def release(folder: Path, name: str, content: bytes, *, file: str, **entry: Any)
     known: dict[str, Any] = json.loads(manifest.read_text()) if manifest.exists() else {"schema": 1, "models": {}}
     sha256 = hashlib.sha256(content).hexdigest()
     known["models"][name] = {"file": file, "sha256": sha256, **graph.describe(content), **entry}
-    (folder / file).write_bytes(content)
-    manifest.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    durable.write(folder / file, content)
+    durable.write(manifest, (json.dumps(known, indent=2, sort_keys=True) + "\n").encode())
     print(f"{folder / file}: {len(content)} bytes, sha256 {sha256}")
     return sha256
 
@@ -41,7 +42,7 @@ def release_form(folder: Path, name: str, form: str, content: bytes, **entry: An
     told.setdefault("forms", {})[form] = one
     if told.setdefault("form", form) == form:  # the first that was released is what tools load
         told |= one
-    (folder / file).write_bytes(content)
-    manifest.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    durable.write(folder / file, content)
+    durable.write(manifest, (json.dumps(known, indent=2, sort_keys=True) + "\n").encode())
     print(f"{folder / file}: {len(content)} bytes, sha256 {sha256}")
     return sha256

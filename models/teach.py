@@ -18,13 +18,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
-from tqdm import tqdm
+
+try:
+    import torch
+    from torch import nn
+    from tqdm import tqdm
+except ModuleNotFoundError as error:
+    sys.exit(f"teach: {error.name} is not installed; pip install 'mien[train]'")
 
 from device.contract import EMOTIONS
 from models import data, nets, shake
 from models.data import DataError
+from models.errors import run
 
 PART = 128  # pictures at a time
 
@@ -56,8 +61,13 @@ def read(folder: Path, rows: int) -> Views:
         raise DataError(f"{folder}: no views in it; make them with python -m models.teach")
     views = []
     for file in files:
-        with np.load(file) as arrays:
-            views.append((arrays["images"], arrays["answers"]))
+        try:
+            with file.open("rb") as stream, np.load(stream) as arrays:
+                views.append((arrays["images"], arrays["answers"]))
+        except data.UNREADABLE as error:
+            raise DataError(
+                f"{file}: damaged ({type(error).__name__}); remove it and make it again with python -m models.teach"
+            ) from error
         if len(views[-1][0]) != rows:
             raise DataError(f"{file}: views of {len(views[-1][0])} rows, not {rows}: made from other data")
     return Views(np.stack([images for images, _ in views]), np.stack([answers for _, answers in views]))
@@ -84,15 +94,24 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    for name in ("views", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is 1 or more")
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
+    return run("teach", lambda: teach(args))
+
+
+def teach(args: argparse.Namespace) -> None:
+    """Write the views that are not there yet.
+
+    Raises:
+        DataError: A file is missing, damaged, or belongs to something else.
+        OSError: A view could not be written; those before are kept.
+    """
     args.out.mkdir(parents=True, exist_ok=True)
-    try:
-        teachers = [nets.load(path) for path in args.teachers]
-        rows, matrices = data.to_train(args.data, args.out / "matrices.npy")
-    except DataError as error:
-        print(f"teach: {error}", file=sys.stderr)
-        return 2
+    teachers = [nets.load(path) for path in args.teachers]
+    rows, matrices = data.to_train(args.data, args.out / "matrices.npy")
     aside = data.held_out(rows.names)
     rows, matrices = rows[~aside], matrices[~aside]
     for view in tqdm(range(args.views), "views"):
@@ -103,7 +122,6 @@ def main() -> int:
         unfinished = args.out / "unfinished.npz"
         np.savez(unfinished, images=images, answers=answers(teachers, images))
         unfinished.replace(path_of(args.out, view))
-    return 0
 
 
 if __name__ == "__main__":

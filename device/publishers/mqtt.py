@@ -40,6 +40,7 @@ TICK: Final = 0.5  # seconds between two looks at the clock
 MAX_WAITING: Final = 100  # events that nobody has handled yet; beyond, nothing is read, and what comes down waits at the broker
 BREATH: Final = 0.02  # seconds between two looks whether they are handled
 SILENCE: Final = 1.5  # times the keepalive: whoever says nothing for so long, not even to a ping, is not there (MQTT 5.0, 3.1.2.10)
+UNCONFIRMED: Final = 3  # times the keepalive: whoever confirms nothing of what waits for so long never will, pings or not
 GARBLED: Final = (MQTTException, ValueError, LookupError, TypeError, struct.error)  # what paho raises for bytes that are not MQTT
 
 
@@ -124,6 +125,7 @@ class MqttPublisher:
         """Read and write until the connection ends."""
         outcome, began = connection.outcome, time.monotonic()
         heard, silence = began, SILENCE * self._settings.keepalive_seconds - TICK
+        patience = UNCONFIRMED * self._settings.keepalive_seconds
         while (wire := client.socket()) is not None:
             full = self.events.qsize() >= MAX_WAITING and not self._closing.is_set()
             decrypted = not full and isinstance(wire, ssl.SSLSocket) and wire.pending() > 0  # bytes that select does not see
@@ -154,6 +156,11 @@ class MqttPublisher:
                 return
             if time.monotonic() - heard >= silence:  # paho would wait for twice the keepalive
                 outcome.reason = f"nothing was heard for {silence:.0f} seconds, not even an answer to a ping; check the network"
+                return
+            if full:
+                connection.progress = time.monotonic()  # confirmations are not read either
+            elif connection.waits(time.monotonic()) >= patience:
+                outcome.reason = f"the broker answers, but has confirmed nothing for {patience:.0f} seconds; see its log and disk"
                 return
             if self._closing.is_set() and time.monotonic() > self._give_up:
                 return
@@ -201,9 +208,16 @@ class _Connection:
         self.greeted = False
         self.tokens: dict[int, int] = {}  # message id → token
         self.at_once = 1  # messages that the broker takes unconfirmed
+        self.progress = 0.0  # when the broker last confirmed one, or the first began to wait; monotonic
+        self._asked = 0.0  # when it was asked to let this device listen
+        self._deaf = False  # it has not answered to that
         self._largest: int | None = None  # bytes in a packet, as the broker says
         self._events = events
         self._topics = topics
+
+    def waits(self, now: float) -> float:
+        """Seconds for which the broker has confirmed nothing, though something waits for that."""
+        return max(now - self.progress if self.tokens else 0.0, now - self._asked if self._deaf else 0.0)
 
     def publish(self, client: paho.Client, token: int, message: Message) -> None:
         properties = message_properties(message, PacketTypes.PUBLISH)
@@ -212,6 +226,8 @@ class _Connection:
             self._refuse(token, reason, alone=True)
             return
         sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
+        if not self.tokens:
+            self.progress = time.monotonic()
         if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:  # else the connection has ended: Disconnected comes
             self.tokens[sent.mid] = token
         if token % FORGET_EVERY == 0:
@@ -231,6 +247,7 @@ class _Connection:
         self._largest = getattr(properties, "MaximumPacketSize", None)
         self.at_once = getattr(properties, "ReceiveMaximum", 65_535)
         if self._topics:
+            self._asked, self._deaf = time.monotonic(), True
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._topics])
 
     def on_disconnect(self, _: paho.Client, __: Any, ___: Any, code: ReasonCode, ____: Any) -> None:
@@ -240,6 +257,7 @@ class _Connection:
         self.outcome.reason = self.outcome.reason or f"the connection ended ({code})"
 
     def on_publish(self, _: paho.Client, __: Any, mid: int, code: ReasonCode, ___: Any) -> None:
+        self.progress = time.monotonic()
         if (token := self.tokens.pop(mid, None)) is not None:
             if not code.is_failure:
                 self._events.put(Delivered(token))
@@ -249,6 +267,7 @@ class _Connection:
                 self._refuse(token, f"the broker refuses what this device publishes ({code}); check its access list")
 
     def on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+        self._deaf = False
         for topic, code in zip(self._topics, codes, strict=False):
             if code.is_failure:
                 self._events.put(NotListening(topic, str(code)))

@@ -80,6 +80,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (DataError, MienError, PeerError) as error:
         print(f"bench-peers: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, for one
+        print(f"bench-peers: {error.filename or scratch.folder}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("bench-peers: stopped", file=sys.stderr)
         return 130

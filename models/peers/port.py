@@ -126,7 +126,10 @@ class Worker:
             late.cancel()
         if not line:
             raise self._ended()
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise PeerError(f"{self.name}: {line[:60].decode(errors='replace')!r} is no answer; is it another version?") from error
         return answer
 
     def _ended(self) -> PeerError:

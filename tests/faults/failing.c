@@ -1,7 +1,9 @@
 /* A disk that fails, for LD_PRELOAD. From call number FAIL_AT on, FAIL_FOR calls (0: all of them) that write to a file below the
- * folder FAIL_UNDER end with FAIL_ERRNO instead: opening to create, write, fsync, rename, mkdir, unlink. The variables are read at
- * each call, so a program may set them as it runs; failing_calls() says how many calls there were. */
+ * folder FAIL_UNDER end with FAIL_ERRNO instead: opening to create, write, fsync, rename, mkdir, unlink; with FAIL_READS those that
+ * read, too. The variables are read at each call, so a program may set them as it runs; failing_calls() says how many calls there
+ * were. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +33,8 @@ static int fails(const char *path) {
     return 1;
 }
 
+static int reads(void) { return getenv("FAIL_READS") != NULL; }
+
 static int handle_fails(int handle) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
@@ -48,7 +52,7 @@ static int handle_fails(int handle) {
         va_start(more, flags);                                                      \
         mode_t mode = va_arg(more, mode_t);                                         \
         va_end(more);                                                               \
-        if ((flags & O_CREAT) && fails(path)) return -1;                            \
+        if (((flags & O_CREAT) || reads()) && fails(path)) return -1;               \
         return REAL(int, #name, const char *, int, mode_t)(path, flags, mode);      \
     }
 OPEN(open)
@@ -63,3 +67,17 @@ int rename(const char *from, const char *to) {
 }
 int mkdir(const char *path, mode_t mode) { return fails(path) ? -1 : REAL(int, "mkdir", const char *, mode_t)(path, mode); }
 int unlink(const char *path) { return fails(path) ? -1 : REAL(int, "unlink", const char *)(path); }
+
+DIR *opendir(const char *path) { return reads() && fails(path) ? NULL : REAL(DIR *, "opendir", const char *)(path); }
+ssize_t read(int handle, void *data, size_t size) {
+    return reads() && handle_fails(handle) ? -1 : REAL(ssize_t, "read", int, void *, size_t)(handle, data, size);
+}
+
+#define ASK(name, type)                                                                                     \
+    int name(const char *path, struct type *about) {                                                        \
+        return reads() && fails(path) ? -1 : REAL(int, #name, const char *, struct type *)(path, about);    \
+    }
+ASK(stat, stat)
+ASK(lstat, stat)
+ASK(stat64, stat64)
+ASK(lstat64, stat64)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 CHUNK: Final = 4096
-CONNACK, PUBACK = 2, 4  # MQTT 5.0, 2.1.2
+CONNACK, PUBACK, SUBACK = 2, 4, 9  # MQTT 5.0, 2.1.2
 
 
 class Proxy:
@@ -27,7 +27,8 @@ class Proxy:
         silent: Takes everything, passes nothing on, and says nothing.
         refusing: Ends each new connection at once.
         hold: Types of MQTT packets from the broker that are kept back, with all that follows.
-        held: How many packets were kept back.
+        lose: Types of MQTT packets from the broker that are lost, alone.
+        held: How many packets were kept back or lost.
         cuts: How many connections were cut.
         connections: How many were made.
     """
@@ -38,6 +39,7 @@ class Proxy:
         self.cut_after: tuple[int, int] | None = None
         self.silent = self.refusing = False
         self.hold: frozenset[int] = frozenset()
+        self.lose: frozenset[int] = frozenset()
         self.held = self.cuts = self.connections = 0
         self._to = port
         self._dice = random.Random(seed)
@@ -107,7 +109,7 @@ class Proxy:
                 if self.silent:
                     continue
                 if answers:
-                    data, kept = packets.without(data, self.hold)
+                    data, kept = packets.without(data, self.hold, self.lose)
                     self.held += kept
                 now = self._loop.time()
                 took = len(data) / self.rate if self.rate else 0.0
@@ -157,15 +159,16 @@ class Packets:
         self._left = b""
         self._holding = False
 
-    def without(self, data: bytes, kinds: frozenset[int]) -> tuple[bytes, int]:
-        """The bytes up to the first packet of one of these kinds, and how many of those kinds came. Nothing follows it."""
+    def without(self, data: bytes, held: frozenset[int], lost: frozenset[int]) -> tuple[bytes, int]:
+        """The bytes up to the first packet to be held, without those to be lost; and how many of both came."""
         self._left += data
         passed, kept = b"", 0
         while (length := self._whole()) is not None:
             packet, self._left = self._left[:length], self._left[length:]
-            kept += (found := packet[0] >> 4 in kinds)
-            self._holding |= found
-            passed += b"" if self._holding else packet
+            kind = packet[0] >> 4
+            self._holding |= kind in held
+            kept += kind in held | lost
+            passed += b"" if self._holding or kind in lost else packet
         return passed, kept
 
     def _whole(self) -> int | None:

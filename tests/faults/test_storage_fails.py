@@ -40,6 +40,28 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.mark.parametrize(
+    ("store", "every"),
+    [
+        ("watch", 4),
+        ("send", 6),
+        ("twin", 4),
+        ("commands", 3),
+        ("models", 40),
+        *(pytest.param(store, 7 if store == "models" else 1, marks=SYSTEM) for store in LEAST),
+    ],
+)
+def test_whichever_call_that_reads_or_writes_fails_once_nobody_has_to_come(
+    failing: Path, folder: Path, store: str, every: int
+) -> None:
+    words = (sys.executable, "-m", "tests.faults.bad_disk", store, "EIO", "1", str(every), folder)
+    shim = {"LD_PRELOAD": str(failing), "FAIL_READS": "1"}
+    done = subprocess.run(words, cwd=ROOT, env={**os.environ, **shim}, capture_output=True, text=True, check=False, timeout=1100)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lives"] * every > 2 * LEAST[store]
+
+
 @pytest.mark.parametrize("lasts", ["1", "0"], ids=["once", "for long"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize(

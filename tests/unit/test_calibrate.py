@@ -15,8 +15,9 @@ from device.manifest import FOLDER, Entry, Point, read_manifest
 from device.nets import emotion
 from device.settings import parse
 from device.watch import load_nets
-from models import calibrate, measures
+from models import calibrate, data, measures
 from models.calibrate import choose, log_prior, threshold
+from models.data import DataError, Rows
 from tests.build import PERMISSIVE
 
 PRIOR = np.array([0.4, 0.3, 0.1, 0.08, 0.06, 0.02, 0.03, 0.01])
@@ -155,6 +156,14 @@ def test_the_command_writes_the_points_into_the_manifest_of_the_folder(
     assert "held-out rows" in capsys.readouterr().out
     assert entry.points is not None
     assert entry.sha256 == manifest["models"]["emotion"]["sha256"]
+
+
+def test_held_out_rows_of_contempt_alone_are_refused() -> None:
+    names = np.array([f"{n}.png" for n in range(60)])
+    votes = np.eye(10, dtype=np.uint8)[np.where(data.held_out(names), EMOTIONS.index("contempt"), 0)] * 10
+
+    with pytest.raises(DataError, match="every held-out row is labelled contempt"):
+        calibrate.split(Rows(np.zeros((60, 48, 48), np.uint8), votes, names))
 
 
 def test_data_without_held_out_rows_ends_with_one_line(

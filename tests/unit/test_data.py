@@ -169,6 +169,27 @@ def test_an_array_whose_header_is_damaged_or_boasts_is_refused_in_one_line(tmp_p
     assert "\n" not in str(error.value)
 
 
+def test_cuts_that_were_not_written_to_the_end_are_made_anew(tmp_path: Path) -> None:
+    path, cache = save(tmp_path / "rows.npz", votes=np.repeat(votes(fear=7), 3, axis=0)), tmp_path / "matrices.npy"
+    _, made = data.to_train(path, cache)
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:-40])
+
+    _, again = data.to_train(path, cache)
+
+    assert (made == again).all()
+    assert cache.read_bytes() == whole
+
+
+def test_cuts_of_other_rows_are_made_anew(tmp_path: Path) -> None:
+    cache = tmp_path / "matrices.npy"
+    np.save(cache, np.zeros(3))
+
+    rows, made = data.to_train(save(tmp_path / "rows.npz", votes=np.repeat(votes(fear=7), 3, axis=0)), cache)
+
+    assert made.shape == (len(rows), 2, 3)
+
+
 def test_an_image_without_a_face_is_taken_whole() -> None:
     matrix = emotion.crop_matrix(data.whole_image(), data.SIDE, data.SIDE)
 

@@ -81,6 +81,12 @@ def test_small_keeps_no_more_than_its_pixels(side: int, smallest: int) -> None:
     assert (made == again).all()
 
 
+@pytest.mark.parametrize("shape", [(200, 1), (1, 65), (1, 1), (1, 200, 3)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_of_one_line_is_made_worse_like_any_other(kind: Kind, shape: tuple[int, ...]) -> None:
+    assert degrade(np.full(shape, 90, np.uint8), kind).shape == shape
+
+
 def test_rotate_turns_by_twenty_degrees_to_either_side() -> None:
     bar = np.zeros((101, 101), np.uint8)
     bar[45:56, 5:96] = 255

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def with_a_bias_of_nan(content: bytes) -> bytes:
         (["faces", "--images", ".", "--boxes", "absent.json"], "absent.json: cannot read the boxes"),
         (["faces", "--images", ".", "--boxes", "other.txt"], "other.txt: the file: "),
         (["faces", "--images", ".", "--boxes", "three.json"], r"three.json: a.png.0: .*expected \{\"file name\""),
-        (["faces", "--images", ".", "--boxes", "upside.json"], "upside.json: a.png: a box is empty or upside down"),
+        (["faces", "--images", ".", "--boxes", "upside.json"], "upside.json: a.png: a box is empty, upside down or"),
         (["faces", "--images", ".", "--boxes", "none.json"], "none.json: it names no image"),
         (["faces", "--images", "absent", "--boxes", "good.json"], "absent: no such folder"),
         (["faces", "--images", ".", "--boxes", "good.json"], "a.png: not a picture"),
@@ -63,6 +64,17 @@ def with_a_bias_of_nan(content: bytes) -> bytes:
         (["emotion", "--data", "crops.npz", "--model", "nan.tflite"], "nan.tflite: it answers with values that are not numbers"),
         (["emotion", "--data", "crops.npz", "--model", "half.tflite"], "half.tflite: .*cannot run this model"),
         (["shares", "--data", "crops.npz", "--seed", "-1"], "--seed -1: expected at least 0"),
+        (["emotion", "--data", "pipe"], "pipe: cannot read it .not a regular file"),
+        (["emotion", "--data", "crops.npz", "--model", "pipe"], "pipe: cannot read the model .not a regular file"),
+        (["faces", "--images", ".", "--boxes", "good.json", "--model", "pipe"], "pipe: cannot read the model .not a regular file"),
+        (["photos", "--images", ".", "--labels", "pipe.csv"], "pipe: cannot read the picture .not a regular file"),
+        (["photos", "--images", ".", "--labels", "lines.csv"], "cannot read the picture .No such file"),
+        (["photos", "--images", "x" * 300, "--labels", "good.csv"], "cannot look there .File name too long"),
+        (["faces", "--images", "x" * 300, "--boxes", "good.json"], "cannot look there .File name too long"),
+        (["clips", "--clips", "x" * 300], "cannot look there .File name too long"),
+        (["clips", "--clips", "latin"], "its name, or that of a folder above it, is not UTF-8; rename it"),
+        (["emotion", "--data", "x" * 300], "cannot read it .File name too long"),
+        (["faces", "--images", ".", "--boxes", "far.json"], "far.json: a.png: a box is .* nowhere near"),
     ],
 )
 def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
@@ -82,9 +94,14 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
         "nul": {"a\0.png": []},
         "good": {"a.png": [[1, 1, 9, 9]]},
     }
+    boxes["far"] = {"a.png": [[0, 0, 1e308, 1e308]]}
+    os.mkfifo(folder / "pipe")
+    (folder / "latin").mkdir()
+    (folder / "latin" / os.fsdecode(b"caf\xe9.gif")).write_bytes(b"GIF89a")
     for name, content in boxes.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     tables = {"bored": "path,emotion\na.png,anger\nb.png,bored\n", "empty": "path,emotion\n", "good": "path,emotion\na.png,fear\n"}
+    tables |= {"pipe": "path,emotion\npipe,fear\n", "lines": 'path,emotion\n"a\nb.png",fear\n'}
     for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text)
     shipped = (FOLDER / "emotion.tflite").read_bytes()

@@ -146,6 +146,14 @@ def test_a_worker_that_fails_says_why_in_one_line() -> None:
         worker.ask("faces", np.zeros((1, 48, 48, 1), np.uint8))
 
 
+def test_a_worker_that_says_something_else_first_is_named() -> None:
+    with (
+        pytest.raises(PeerError, match=r"human: 'hello.*' is no answer"),
+        Worker("human", [sys.executable, "-c", "print('hello')"]),
+    ):
+        pass
+
+
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(PeerError, match="human: cannot start no-such-program"):
         Worker("human", ["no-such-program"])

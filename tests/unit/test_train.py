@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.timeout(300)  # two cores that others use too
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra [train]); the training cannot run")
 
-from models import data, nets, teach, train  # noqa: E402 (after the question whether PyTorch is there)
+from models import checkpoint, data, nets, teach, train  # noqa: E402 (after the question whether PyTorch is there)
 from models.data import DataError  # noqa: E402
 
 
@@ -50,6 +52,52 @@ def test_a_run_that_is_cut_off_goes_on_with_the_next_epoch(rows: Path, tmp_path:
     assert isinstance(nets.load(out / "best.pt", "small"), nets.Net)
 
 
+def test_a_run_of_another_network_is_not_gone_on_with(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 1, "--batch", 32) == 0
+
+    code = run(monkeypatch, "--data", rows, "--out", out, "--epochs", 2, "--batch", 32, "--resume", "--net", "large")
+
+    assert code == 2
+    assert re.search(r"train: .*last\.pt: cannot go on from it .*--net", capsys.readouterr().err)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoint.save({"a": torch.ones(3)}, tmp_path / "last.pt")
+    before = (tmp_path / "last.pt").read_bytes()
+    script = (
+        "import resource, sys, torch; from pathlib import Path; from models import checkpoint;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from models.errors import run;"
+        "sys.exit(run('train', lambda: checkpoint.save({'a': torch.ones(9999)}, Path(sys.argv[1]))))"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script, tmp_path / "last.pt"], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert re.fullmatch(r"train: .*: File too large\n", ended.stderr)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_too_few_rows_for_one_batch_are_said(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--data", rows, "--out", tmp_path / "run", "--batch", 1000) == 2
+
+    assert "too few rows for batches of 1000" in capsys.readouterr().err
+
+
+def test_a_view_that_is_damaged_is_named(tmp_path: Path) -> None:
+    teach.path_of(tmp_path, 0).write_bytes(b"PK\x03\x04 half")
+
+    with pytest.raises(DataError, match=r"view-000\.npz: damaged .*remove it"):
+        teach.read(tmp_path, 4)
+
+
 def test_a_pupil_learns_what_its_teacher_says(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, views = tmp_path / "run", tmp_path / "views"
     assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 1, "--batch", 32) == 0
@@ -72,8 +120,9 @@ def test_views_of_other_rows_are_refused(tmp_path: Path) -> None:
         teach.read(tmp_path, 4)
 
 
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "best.pt").write_bytes(b"no")
+@pytest.mark.parametrize("content", [b"", b"no", b"root:x:0:0:root:/root:/bin/bash", b"PK\x03\x04 half"])
+def test_a_file_that_is_no_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(content)
 
     with pytest.raises(DataError, match=r"best\.pt: not a checkpoint"):
         nets.load(tmp_path / "best.pt")
