@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM from systemd, SIGINT from Ctrl-C."""
+"""Being told to stop: SIGTERM from systemd, SIGINT from Ctrl-C, SIGHUP from a terminal that is closed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Stop:
         return self._event.wait(seconds)
 
     def on_signals(self) -> Stop:
-        """Listen to SIGTERM and SIGINT; only in the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        """Listen to SIGTERM, SIGINT, and SIGHUP unless ``nohup`` has it ignored; only in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
         return self
 
     def _stop(self, number: int, _: FrameType | None) -> None:

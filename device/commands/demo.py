@@ -6,7 +6,6 @@ Broker, ``watch`` and ``send`` are processes of their own, as on a device; this 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -70,7 +69,6 @@ def run(options: Options) -> int:
     screen = _screen(options)
     with ExitStack() as stack:
         stop = Stop().on_signals()
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-demo-")))
         url = options.broker or stack.enter_context(embedded(folder))
         device = f"demo-{uuid4().hex[:6]}"

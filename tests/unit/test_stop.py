@@ -1,0 +1,54 @@
+"""What tells a process to stop, and how often it takes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+WAITS = """
+import signal, sys
+from device.stop import Stop
+if sys.argv[1:] == ["nohup"]:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+stop = Stop().on_signals()
+print("ready", flush=True)
+while not stop.wait(0.05):
+    pass
+print("stopped", flush=True)
+sys.stdin.read()
+"""
+
+
+def waiting(*words: str) -> subprocess.Popen[str]:
+    """A process that waits until it is told to stop, then for the end of its input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, *words], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_signal_stops_in_order_and_the_second_at_once(number: signal.Signals) -> None:
+    with waiting() as process:
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stopped\n"
+        process.send_signal(number)
+
+        assert process.wait(10) == -number
+
+
+def test_a_terminal_that_is_closed_does_not_stop_what_nohup_has_started() -> None:
+    with waiting("nohup") as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.communicate(timeout=10)[0] == "stopped\n"
+        assert process.returncode == 0
