@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -16,6 +17,7 @@ from device.soak import DAY, Slope, lost, slope, student, warm_up
 from device.soak_plot import bounds, plot
 from device.soak_report import report, settled, text
 from device.usage import usage
+from tests.conftest import ROOT
 
 HOURS_2 = 7200
 GROWS = 24.0  # MiB a day: one an hour
@@ -194,3 +196,12 @@ def test_usage_reads_what_the_kernel_tells_about_a_process(tmp_path: Path) -> No
     assert found is not None
     assert (found.rss, found.descriptors, found.threads) == (2.0, 7, 3)
     assert usage(43, tmp_path) is None
+
+
+def test_the_page_says_and_shows_what_the_program_makes_of_its_samples() -> None:
+    lines = [json.loads(line) for line in (ROOT / "docs" / "soak.jsonl").read_text().splitlines()]
+
+    assert text(report(lines)) in (ROOT / "docs" / "operations.md").read_text()
+    assert plot(lines) == (ROOT / "docs" / "images" / "soak.svg").read_text()
+    assert report(lines)["seconds"] >= HOURS_2
+    assert report(lines)["broken"] == report(lines)["unknown"] == []
