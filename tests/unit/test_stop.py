@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,8 +15,7 @@ from tests.conftest import ROOT
 WAITS = """
 import signal, sys
 from device.stop import Stop
-if sys.argv[1:] == ["nohup"]:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1:] == ["nohup"] else signal.SIG_DFL)  # the tests may run under nohup
 stop = Stop().on_signals()
 print("ready", flush=True)
 while not stop.wait(0.05):
@@ -24,14 +25,17 @@ sys.stdin.read()
 """
 
 
-def waiting(*words: str) -> subprocess.Popen[str]:
+@contextmanager
+def waiting(*words: str) -> Iterator[subprocess.Popen[str]]:
     """A process that waits until it is told to stop, then for the end of its input."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITS, *words], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    command = [sys.executable, "-c", WAITS, *words]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
