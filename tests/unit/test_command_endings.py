@@ -13,6 +13,7 @@ import pytest
 
 from models.data import DataError
 from models.errors import run
+from tests.conftest import ROOT
 
 WITHOUT = """
 import runpy, sys
@@ -51,12 +52,17 @@ def test_a_result_that_the_disk_has_no_room_for_is_one_line(crops: Path) -> None
 
 def test_an_evaluation_that_is_stopped_ends_with_one_word(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")  # the evaluation waits for whoever writes into it: here, nobody
-    words = [sys.executable, "-m", "models.evaluate", "photos", "--images", str(tmp_path), "--labels", str(tmp_path / "labels.csv")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    listening = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # in the background nobody does
+    words = ["photos", "--images", str(tmp_path), "--labels", str(tmp_path / "labels.csv")]
+    command = [sys.executable, "-c", f"{listening}; runpy.run_module('models.evaluate', run_name='__main__')", *words]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         writer = os.open(tmp_path / "labels.csv", os.O_WRONLY)  # waits until it reads
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        os.close(writer)
+        try:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            os.close(writer)
 
     assert process.returncode == 130
     assert said == "evaluate: stopped\n"
