@@ -2,17 +2,14 @@
  * folder FAIL_UNDER end with FAIL_ERRNO instead: opening to create, write, fsync, rename, mkdir, unlink; with FAIL_READS those that
  * read, too. The variables are read at each call, so a program may set them as it runs; failing_calls() says how many calls there
  * were. */
-#define _GNU_SOURCE
+#include "preload.h"
+
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static int calls;
@@ -44,19 +41,8 @@ static int handle_fails(int handle) {
     return fails(path);
 }
 
-#define REAL(type, name, ...) ((type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
-
-#define OPEN(name)                                                                  \
-    int name(const char *path, int flags, ...) {                                    \
-        va_list more;                                                               \
-        va_start(more, flags);                                                      \
-        mode_t mode = va_arg(more, mode_t);                                         \
-        va_end(more);                                                               \
-        if (((flags & O_CREAT) || reads()) && fails(path)) return -1;               \
-        return REAL(int, #name, const char *, int, mode_t)(path, flags, mode);      \
-    }
-OPEN(open)
-OPEN(open64)
+OPEN(open, ((flags & O_CREAT) || reads()) && fails(path))
+OPEN(open64, ((flags & O_CREAT) || reads()) && fails(path))
 
 ssize_t write(int handle, const void *data, size_t size) {
     return handle_fails(handle) ? -1 : REAL(ssize_t, "write", int, const void *, size_t)(handle, data, size);
