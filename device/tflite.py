@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite-runtime": "tflite_runtime.interpreter",
 }
 Tensor = npt.NDArray[Any]
+Answer = TypeVar("Answer")
 IDLE: Final = 0.75  # seconds after its last picture when a model is scrubbed: well below the second that is promised
 
 
@@ -130,19 +131,23 @@ class Model:
         self.input_dtype = np.dtype(details[0]["dtype"])
         self.output_scales: list[tuple[float, int]] = [d["quantization"] for d in self._interpreter.get_output_details()]
 
-    def run(self, fill: Callable[[Tensor], None]) -> tuple[Tensor, ...]:
-        """Let ``fill`` write the input tensor in place, invoke, zero the input, and return copies of the outputs.
+    def run(self, fill: Callable[[Tensor], object], read: Callable[..., Answer]) -> Answer:
+        """Let ``fill`` write the input tensor in place, invoke, zero the input, and return what ``read`` makes of the outputs.
 
         The input tensor still holds the face after an invoke (measured), so it is zeroed also when something raises. The
         intermediate tensors still do, too: they are left to ``scrub``, and ``Scrubber`` sees to it.
+
+        Args:
+            fill: Is given the input tensor.
+            read: Is given the output tensors, in order; they are views, and nothing that it returns may be one: see ``copies``.
         """
         with self._lock:
             began = self._used = time.monotonic()
             try:
-                with without_locals():  # a kept view of the input would forbid every further invoke
+                with without_locals():  # a kept view of a tensor would forbid every further invoke
                     fill(self._interpreter.tensor(self._input)())
                     self.invoke()
-                return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+                    return read(*(self._interpreter.tensor(index)() for index in self._outputs))
             finally:
                 self._interpreter.tensor(self._input)().fill(0)
                 self._meter.passes += 1
@@ -169,6 +174,11 @@ class Model:
     def invoke(self) -> None:
         """Run once on whatever the input holds, as to time the bare model."""
         self._interpreter.invoke()
+
+
+def copies(*outputs: Tensor) -> tuple[Tensor, ...]:
+    """The outputs themselves, to be kept: for ``Model.run``."""
+    return tuple(output.copy() for output in outputs)
 
 
 class Scrubber:

@@ -18,7 +18,7 @@ from device.contract_model import ModelName, Vectors
 from device.errors import ModelError, RuntimeMissingError, ShapeError
 from device.nets import _letterbox, emotion, face
 from device.rollout import RolloutError
-from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
+from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted, copies
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -68,7 +68,7 @@ def outputs_for(model: Model, name: ModelName, pictures: Pictures) -> tuple[list
 
     for picture in pictures:
         began = time.perf_counter()
-        results.append(model.run(lambda out, picture=picture: fill(out, picture)))  # type: ignore[misc]
+        results.append(model.run(lambda out, picture=picture: fill(out, picture), copies))  # type: ignore[misc]
         times.append(time.perf_counter() - began)
     plain = [
         np.concatenate([(result[number].astype(np.float32) - zero) * (scale or 1.0) for result in results])

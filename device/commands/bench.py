@@ -28,7 +28,7 @@ from device.nets.cards import Door
 from device.observe import observe
 from device.settings import ModelSettings, Settings
 from device.settings_policy import PolicySettings
-from device.tflite import Wanted
+from device.tflite import Wanted, copies
 from device.tracks import Tracks
 from device.types import Frame, Pixels
 from device.watch import Nets, load_nets
@@ -147,7 +147,7 @@ def _stages(stages: dict[str, list[float]], nets: Nets, picture: Pixels) -> None
     target = np.zeros(net.detector.inputs[0].shape, net.model.input_dtype)
     seconds, box = _timed(net.prepare, picture, target)
     stages["face_prepare"].append(seconds)
-    boxes, logits = net.model.run(lambda out: np.copyto(out, target))
+    boxes, logits = net.model.run(lambda out: np.copyto(out, target), copies)
     seconds, found = _timed(lambda: face.merge(*face.hits(net.detector, boxes, logits, box, face.MIN_SCORE)))
     stages["face_decode"].append(seconds)
     if found:

@@ -59,7 +59,7 @@ def prepare(pixels: Pixels, out: Tensor, table: npt.NDArray[np.int8] | None = No
             np.multiply(small, np.float32(1 / 127.5), out=inner, dtype=np.float32)
             inner -= np.float32(1.0)
         else:
-            np.take(table, small, out=inner, mode="clip")
+            cv2.LUT(small, table, dst=inner)
     return box
 
 

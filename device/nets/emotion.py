@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import atan2, cos, exp, hypot, sin
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from device.contract import EMOTIONS
 from device.tflite import Model, ModelFile, Tensor, TensorSpec, Wanted
 from device.types import Face, Frame, Pixels, Reading, unread, wiped
+
+Table = npt.NDArray[np.integer[Any] | np.floating[Any]]  # what each of the 256 grey levels becomes
 
 NAME: Final = "emotion"
 SIDE: Final = 48  # width and height of the crop, pixels
@@ -29,6 +31,7 @@ CROP_SIDE: Final = 1.15
 CROP_UP: Final = 0.043  # the crop's centre lies this far above the box's centre
 
 MEAN, DEVIATION, LEAST_DEVIATION = 128.0, 52.0, 6.0  # of the normalised crop, and the contrast below which noise would be raised
+GREYS: Final = np.arange(256, dtype=np.float64)
 FULL_QUALITY_PIXELS: Final = 48.0  # a box this wide fills the crop without being enlarged
 
 # Below these the network is surer than it is right (models/RUNS.md): such a reading is worth nothing.
@@ -72,8 +75,10 @@ def normalise(crop: Pixels) -> float:
     """
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(crop))
     gain = DEVIATION / max(deviation, LEAST_DEVIATION)
-    levels = np.clip((np.arange(256) - mean) * gain + MEAN, 0, 255).astype(np.uint8)
-    cv2.LUT(crop, levels, dst=crop)
+    curve = GREYS - mean
+    curve *= gain
+    curve += MEAN
+    cv2.LUT(crop, curve.clip(0, 255, out=curve).astype(np.uint8), dst=crop)
     return deviation
 
 
@@ -132,7 +137,7 @@ def _grey(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels.copy(), np.uint8)
 
 
-def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> Table:
     """What each of the 256 grey levels is in the model's input.
 
     The network sees ``(grey - 128) / 128``; a quantized input holds that divided by ``scale``, plus ``zero_point``.
@@ -144,7 +149,7 @@ def levels(scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> npt.ND
     return np.asarray(np.clip(np.rint(real / scale) + zero_point, info.min, info.max), dtype)
 
 
-def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tensor) -> float:
+def prepare(frame: Frame, face: Face, table: Table, out: Tensor) -> float:
     """Write one face into the model's input tensor; returns its contrast, in levels.
 
     Args:
@@ -155,7 +160,7 @@ def prepare(frame: Frame, face: Face, table: npt.NDArray[np.generic], out: Tenso
     """
     with wiped(cut(frame.pixels, crop_matrix(face, *frame.size))) as crop:
         contrast = normalise(crop)
-        np.take(table, crop, out=out[0, :, :, 0], mode="clip")
+        cv2.LUT(crop, table, dst=out[0, :, :, 0])
     return contrast
 
 
@@ -196,8 +201,10 @@ class EmotionNet:
     def __call__(self, frame: Frame, face: Face) -> Reading:
         """Read one face; the quality falls with the face's size in pixels, and is 0 where nothing can be told."""
         contrasts: list[float] = []
-        (output,) = self.model.run(lambda out: contrasts.append(prepare(frame, face, self._table, out)))
-        emotion = decode(output, *self.model.output_scales[0], self._temperature, self._offsets)
+        emotion = self.model.run(
+            lambda out: contrasts.append(prepare(frame, face, self._table, out)),
+            lambda output: decode(output, *self.model.output_scales[0], self._temperature, self._offsets),
+        )
         width = (face.box[2] - face.box[0]) * frame.size[0]
         return Reading(emotion, quality(width, contrasts[0], face.score))
 

@@ -206,8 +206,10 @@ class FaceNet:
         cut = np.array([left > 0, top > 0, right < width, bottom < height])
         part = frame.pixels[top:bottom, left:right] if cut.any() else for_input(frame, self.detector.side)
         boxes: list[Letterbox] = []
-        raw, logits = self.model.run(lambda out: boxes.append(self.prepare(part, out)))
-        rows, scores = hits(self.detector, raw, logits, boxes[0], min_score)
+        rows, scores = self.model.run(
+            lambda out: boxes.append(self.prepare(part, out)),
+            lambda raw, logits: hits(self.detector, raw, logits, boxes[0], min_score),
+        )
         near = np.concatenate([rows[:, :2] < EDGE, rows[:, 2:4] > 1 - EDGE], axis=1)
         whole = ~(near & cut).any(axis=1)
         size, start = np.array([right - left, bottom - top]), np.array([left, top])

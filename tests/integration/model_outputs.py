@@ -16,7 +16,7 @@ import numpy as np
 
 from device.manifest import read_manifest
 from device.nets import emotion, face
-from device.tflite import RUNTIMES, Model, Runtime, Tensor
+from device.tflite import RUNTIMES, Model, Runtime, Tensor, copies
 
 SAMPLES, FEW, COARSE = 20, 2, 8
 SPECS = {
@@ -45,7 +45,7 @@ def as_shipped(runtime: Runtime, name: str, form: str | None = None, samples: in
         def fill(out: Tensor, picture: Tensor = picture) -> None:
             out[0] = picture if out.dtype == np.float32 else np.rint(picture * 127)
 
-        answers.append([float(value) for output in model.run(fill) for value in output.ravel()])
+        answers.append([float(value) for output in model.run(fill, copies) for value in output.ravel()])
     return answers
 
 

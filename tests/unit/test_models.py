@@ -15,7 +15,7 @@ from device.manifest import FOLDER, read_manifest
 from device.nets import emotion, face
 from device.nets.emotion import EmotionNet
 from device.nets.face import FaceNet
-from device.tflite import Model, ModelFile, Tensor, TensorSpec, find_runtime
+from device.tflite import Model, ModelFile, Tensor, TensorSpec, copies, find_runtime
 
 SPECS = {
     emotion.NAME: (emotion.INPUTS, emotion.OUTPUTS),
@@ -88,7 +88,7 @@ def test_the_emotion_model_is_small_and_takes_grey_minus_128_as_it_is() -> None:
 def test_the_input_holds_zeros_after_a_run(name: str, form: str | None) -> None:
     model = open_model(name, form)
 
-    model.run(lambda out: out.fill(1))
+    model.run(lambda out: out.fill(1), copies)
 
     assert not inside(model).any()
 
@@ -102,7 +102,7 @@ def test_the_input_holds_zeros_also_when_filling_it_fails(name: str, form: str |
         raise ValueError("the crop could not be made")
 
     with pytest.raises(ValueError, match="crop"):
-        model.run(half)
+        model.run(half, copies)
 
     assert not inside(model).any()
 
@@ -110,10 +110,10 @@ def test_the_input_holds_zeros_also_when_filling_it_fails(name: str, form: str |
 @pytest.mark.parametrize(("name", "form"), NETS)
 def test_outputs_are_copies_that_the_next_run_does_not_change(name: str, form: str | None) -> None:
     model = open_model(name, form)
-    first = model.run(lambda out: out.fill(1))
+    first = model.run(lambda out: out.fill(1), copies)
     kept = [output.copy() for output in first]
 
-    model.run(lambda out: out.fill(0))
+    model.run(lambda out: out.fill(0), copies)
 
     assert all((output == copy).all() for output, copy in zip(first, kept, strict=True))
 
@@ -121,12 +121,12 @@ def test_outputs_are_copies_that_the_next_run_does_not_change(name: str, form: s
 @pytest.mark.parametrize(("name", "form"), NETS)
 def test_a_scrubbed_model_answers_as_if_it_had_seen_nothing(name: str, form: str | None) -> None:
     model, fresh = open_model(name, form), open_model(name, form)
-    model.run(lambda out: out.fill(1))
+    model.run(lambda out: out.fill(1), copies)
 
     model.scrub()
 
     assert not inside(model).any()
-    answers = [m.run(lambda out: out.fill(0)) for m in (model, fresh)]
+    answers = [m.run(lambda out: out.fill(0), copies) for m in (model, fresh)]
     assert all((used == new).all() for used, new in zip(*answers, strict=True))
 
 

@@ -12,7 +12,7 @@ import pytest
 from device.errors import ModelError
 from device.manifest import read_manifest
 from device.nets import emotion
-from device.tflite import IDLE, Model, Scrubber, Tensor
+from device.tflite import IDLE, Model, Scrubber, Tensor, copies
 from tests.conftest import wait_for
 
 SECOND = 1.0
@@ -38,7 +38,7 @@ def times(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def look(model: Model) -> None:
-    model.run(lambda out: out.fill(1))
+    model.run(lambda out: out.fill(1), copies)
 
 
 def test_a_model_is_scrubbed_within_a_second_of_its_last_picture_though_the_camera_stalls(model: Model, times: list[float]) -> None:
@@ -106,7 +106,7 @@ def test_an_error_that_somebody_keeps_holds_neither_the_input_nor_a_crop(model: 
         raise ValueError(crop.shape)
 
     with pytest.raises(ValueError) as kept:
-        model.run(broken)
+        model.run(broken, copies)
 
     trace = kept.value.__traceback__
     names = []
