@@ -215,7 +215,7 @@ class Subject:
         model = getattr(self.nets, place).model
         if step == "invoke":
             return _after(model, "invoke")
-        return _after(model, "run") if step == "decode" else _fill_fails(model)
+        return _run_fails(model, step)
 
 
 @contextmanager
@@ -236,16 +236,19 @@ def _after(owner: Any, name: str, *, work: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def _fill_fails(model: Any) -> Iterator[None]:
-    """Raise when the input tensor has just been written."""
+def _run_fails(model: Any, step: str) -> Iterator[None]:
+    """Raise when the input tensor has just been written, or the outputs have just been read."""
     real = model.run
 
-    def run(fill: Callable[[Any], None]) -> Any:
-        def broken(tensor: Any) -> None:
-            fill(tensor)
-            raise BrokenError("prepare")
+    def broken(work: Callable[..., object]) -> Callable[..., object]:
+        def broken(*tensors: Any) -> None:
+            work(*tensors)
+            raise BrokenError(step)
 
-        return real(broken)
+        return broken
+
+    def run(fill: Callable[[Any], object], read: Callable[..., object]) -> Any:
+        return real(broken(fill), read) if step == "prepare" else real(fill, broken(read))
 
     model.run = run
     try:
