@@ -240,7 +240,7 @@ def _run_fails(model: Any, step: str) -> Iterator[None]:
     """Raise when the input tensor has just been written, or the outputs have just been read."""
     real = model.run
 
-    def broken(work: Callable[..., object]) -> Callable[..., object]:
+    def broken_after(work: Callable[..., object]) -> Callable[..., object]:
         def broken(*tensors: Any) -> None:
             work(*tensors)
             raise BrokenError(step)
@@ -248,7 +248,7 @@ def _run_fails(model: Any, step: str) -> Iterator[None]:
         return broken
 
     def run(fill: Callable[[Any], object], read: Callable[..., object]) -> Any:
-        return real(broken(fill), read) if step == "prepare" else real(fill, broken(read))
+        return real(broken_after(fill), read) if step == "prepare" else real(fill, broken_after(read))
 
     model.run = run
     try:
