@@ -128,6 +128,15 @@ def parse(lines: Sequence[str], root: Path, without: Sequence[str] = ()) -> Log:
     return log
 
 
+def _folder(log: Log, path: Sequence[str]) -> int:
+    """A folder that there is: made unless it is known.
+
+    What one process makes below it may be told before the call of the other process that made it returns.
+    """
+    known = log.find(path)
+    return log.make(_folder(log, path[:-1]), path[-1], is_folder=True) if known is None else known
+
+
 def _happened(log: Log, root: Path, call: str, words: str, opened: str | None, result: int) -> None:
     """One call of the kernel. What this module does not understand, and what nobody should do to these files, is refused."""
     paths = [] if "write" in call else [_inside(log, _text(text), root) for text in STRING.findall(words)]
@@ -136,10 +145,9 @@ def _happened(log: Log, root: Path, call: str, words: str, opened: str | None, r
     if call == "write" and handle and handle[1] == "1":
         log.marks.append((log.moment, b"".join(_bytes(text) for text in STRING.findall(words)).decode()[:result]))
     elif call == "openat" and "O_CREAT" in words and opened is not None and (path := _inside(log, _text(opened), root)):
-        folder, inode = log.find(path[:-1]), log.find(path)
-        assert folder is not None, words
+        inode = log.find(path)
         if inode is None:
-            log.make(folder, path[-1])
+            log.make(_folder(log, path[:-1]), path[-1])
         elif "O_TRUNC" in words and log.sizes[inode]:
             log.add(Write(inode, 0, b"", cut=True))
     elif call == "write" and here:
@@ -152,9 +160,7 @@ def _happened(log: Log, root: Path, call: str, words: str, opened: str | None, r
     elif call == "mmap":
         assert not ("MAP_SHARED" in words and "PROT_WRITE" in words and f"<{root}" in words), words
     elif any(paths) and call.startswith("mkdir"):
-        folder = log.find(paths[-1][:-1])  # type: ignore[index]
-        assert folder is not None, words
-        log.make(folder, paths[-1][-1], is_folder=True)  # type: ignore[index]
+        _folder(log, paths[-1])  # type: ignore[arg-type]
     elif any(paths) and call.startswith("rename"):
         source, target = paths
         assert source is not None, words

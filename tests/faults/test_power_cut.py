@@ -19,7 +19,7 @@ from device.spool import Spool, seq_of
 from tests.build import SetClock, envelope
 from tests.conftest import ROOT
 from tests.faults.replay import after_every_power_cut
-from tests.faults.strace import Log, record
+from tests.faults.strace import Log, Name, parse, record
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -155,3 +155,18 @@ def test_the_replay_finds_what_is_written_in_the_wrong_order(tmp_path: Path, wro
         after_every_power_cut(log, look)
 
     assert re.search(finding, str(caught.value.__cause__))
+
+
+def test_a_folder_may_be_used_by_one_process_before_the_call_of_the_other_that_made_it_returns(tmp_path: Path) -> None:
+    def hexed(path: str) -> str:
+        return "".join(f"\\x{byte:02x}" for byte in f"{tmp_path}/{path}".encode())
+
+    lines = [
+        f'1 mkdir("{hexed("spool")}", 0777 <unfinished ...>',
+        f'2 mkdir("{hexed("spool/new")}", 0777) = 0',
+        "1 <... mkdir resumed>) = 0",
+    ]
+
+    log = parse(lines, tmp_path)
+
+    assert [step.name for _, step in log.steps if isinstance(step, Name)] == ["spool", "new"]
