@@ -59,6 +59,9 @@ class Log:
     sizes: dict[int, int] = field(default_factory=dict)
     links: dict[int, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    begun: set[tuple[str, ...]] = field(
+        default_factory=set
+    )  # folders whose mkdir was told in two parts: others may use them between
 
     def add(self, step: Step) -> None:
         self.moment += 1
@@ -120,6 +123,8 @@ def parse(lines: Sequence[str], root: Path, without: Sequence[str] = ()) -> Log:
         text = text.strip()
         if text.endswith("<unfinished ...>"):
             begun[pid] = text.removesuffix("<unfinished ...>")
+            if text.startswith("mkdir"):
+                log.begun |= {path for name in STRING.findall(text) if (path := _inside(log, _text(name), root))}
             continue
         if text.startswith("<..."):
             text = begun.pop(pid) + text.partition("resumed>")[2]
@@ -129,12 +134,12 @@ def parse(lines: Sequence[str], root: Path, without: Sequence[str] = ()) -> Log:
 
 
 def _folder(log: Log, path: Sequence[str]) -> int:
-    """A folder that there is: made unless it is known.
-
-    What one process makes below it may be told before the call of the other process that made it returns.
-    """
+    """A folder in which something was made: known, or one whose own call is still under way in another process."""
     known = log.find(path)
-    return log.make(_folder(log, path[:-1]), path[-1], is_folder=True) if known is None else known
+    if known is not None:
+        return known
+    assert tuple(path) in log.begun, path
+    return log.make(_folder(log, path[:-1]), path[-1], is_folder=True)
 
 
 def _happened(log: Log, root: Path, call: str, words: str, opened: str | None, result: int) -> None:
@@ -160,7 +165,8 @@ def _happened(log: Log, root: Path, call: str, words: str, opened: str | None, r
     elif call == "mmap":
         assert not ("MAP_SHARED" in words and "PROT_WRITE" in words and f"<{root}" in words), words
     elif any(paths) and call.startswith("mkdir"):
-        _folder(log, paths[-1])  # type: ignore[arg-type]
+        if log.find(paths[-1]) is None or paths[-1] not in log.begun:  # type: ignore[arg-type]
+            log.make(_folder(log, paths[-1][:-1]), paths[-1][-1], is_folder=True)  # type: ignore[index]
     elif any(paths) and call.startswith("rename"):
         source, target = paths
         assert source is not None, words
