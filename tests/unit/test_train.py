@@ -126,3 +126,30 @@ def test_a_file_that_is_no_checkpoint_is_named(content: bytes, tmp_path: Path) -
 
     with pytest.raises(DataError, match=r"best\.pt: not a checkpoint"):
         nets.load(tmp_path / "best.pt")
+
+
+def test_uphill_the_loss_is_higher_and_afterwards_the_net_is_as_before() -> None:
+    torch.manual_seed(0)
+    net = nets.build("small").eval()
+    batch = torch.rand(32, 1, 48, 48) * 2 - 1, torch.eye(8).repeat(4, 1), None
+    before = train.gradients(net, batch, 0.0)
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+
+    net.train()
+    with train.uphill(net, 0.08):
+        net.eval()
+        higher = train.gradients(net, batch, 0.0)
+        net.train()(batch[0])
+
+    assert higher > before
+    for name, value in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, state[name], rtol=0, atol=1e-6)
+
+
+def test_sharpness_aware_training_learns_too(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+
+    assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 3, "--batch", 32, "--sharp", 0.05) == 0
+
+    assert log(out)[-1]["loss"] < log(out)[0]["loss"]
