@@ -1,6 +1,7 @@
 # make demo    runs the real thing for a minute       make test         passes every test that needs no root
 # make check   lint, types, import rules, Pythons     make test-system  needs root, an emulator or a camera stack
-# make bench   times the models and what is around
+# make bench   times the models and what is around    make bench-peers  the models next to what others pick
+# make train   makes the emotion network again: hours; DATA=FOLDER holds ferplus-train.npz and ferplus-valid.npz
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -20,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 $(VENV)/made:
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(SUITABLE)' 2>/dev/null; then \
