@@ -72,7 +72,11 @@ def load(path: Path) -> Rows:
     n = images.shape[0] if images.ndim else 0
     for name, array, dtype, shape in (("images", images, np.uint8, (n, SIDE, SIDE)), ("votes", votes, np.uint8, (n, 10))):
         if array.dtype != dtype or array.shape != shape:
-            advice = f"; scale each picture to {SIDE} x {SIDE}, grey" if name == "images" and array.shape[1:] != shape[1:] else ""
+            advice = ""
+            if name == "images" and array.shape[1:] != shape[1:]:
+                advice = f"; scale each picture to {SIDE} x {SIDE}, grey"
+            elif array.shape == shape:
+                advice = "; round to whole numbers from 0 to 255, as uint8"
             raise DataError(f"{path}: {name} is {array.dtype}{list(array.shape)}, expected {np.dtype(dtype)}{list(shape)}{advice}")
     if names.dtype.kind != "U" or names.shape != (n,):
         raise DataError(f"{path}: names is {names.dtype}{list(names.shape)}, expected text, one for each of the {n} images")
@@ -88,7 +92,12 @@ def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     except KeyError:
         raise ValueError(f"it has no array {name!r}") from None
     with member:
-        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+        try:
+            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            raise ValueError(f"{name} holds Python objects; save it as an array of numbers, or of text: .astype(str)") from error
 
 
 def majority(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -22,8 +22,32 @@ from models.detector import DEVICE, Which
 from models.pictures import need_folder
 from models.progress import track
 
-ENDINGS: Final = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm"})
+ENDINGS: Final = frozenset(
+    [
+        ".3gp",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".ts",
+        ".webm",
+        ".wmv",
+    ]
+)
 FPS: Final = 5.0  # the device's default
+
+
+def _is_video(path: Path) -> bool:
+    """By its ending; a hidden file is none (macOS leaves one beside each file on a stick)."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
 def _no_reading(_: Frame, found: Face) -> Reading:
@@ -68,7 +92,7 @@ def evaluate(folder: Path, kind: Kind | None = None, which: Which = DEVICE) -> d
         CameraError: A file in it is not a video.
     """
     need_folder(folder, "give one with videos or GIFs in it")
-    clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    clips = sorted(path for path in folder.iterdir() if _is_video(path))
     if not clips:
         raise DataError(f"{folder}: no video in it; expected files ending in {', '.join(sorted(ENDINGS))}")
     names = [clip.stem for clip in clips]

@@ -36,9 +36,12 @@ def pick(path: Path | None, name: PointName) -> tuple[ModelFile, Point]:
         return manifest.file(emotion.NAME), manifest[emotion.NAME].point(name)
     try:
         with open_regular(path) as content:
-            sha256 = hashlib.sha256(content.read()).hexdigest()
+            model = content.read()
     except OSError as error:
         raise ModelError(f"{path}: cannot read the model ({error.strerror}); give the path of a .tflite file") from error
+    if not model:
+        raise ModelError(f"{path}: the model is empty; give the path of a .tflite file")
+    sha256 = hashlib.sha256(model).hexdigest()
     known = [entry.point(name) for entry in manifest.entries.values() if entry.sha256 == sha256]
     return ModelFile(path, sha256), known[0] if known else Point()
 
@@ -52,7 +55,8 @@ def scored(rows: Rows, path: Path | None = None) -> Rows:
     kept = rows[data.majority(rows.votes) >= 0]
     if not len(kept):
         where = f"{path}: " if path else ""
-        raise DataError(f"{where}no row has a majority label; see the protocol in models/README.md")
+        single = "; a single vote counts as noise: give a label that is certain 10" if (rows.votes <= 1).all() else ""
+        raise DataError(f"{where}no row has a majority label; see the protocol in models/README.md{single}")
     return kept
 
 

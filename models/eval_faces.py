@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from codecs import BOM_UTF8
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -31,7 +33,9 @@ HEAD_WIDTH: Final = 0.95
 HEAD_HEIGHT: Final = 1.43
 HEAD_UP: Final = 0.14  # the head's centre lies this far above the face's
 
-_BOXES: Final = TypeAdapter(dict[str, list[Annotated[list[float], Field(min_length=4, max_length=4)]]])
+_BOXES: Final = TypeAdapter(
+    dict[str, list[Annotated[list[Annotated[float, Field(strict=True)]], Field(min_length=4, max_length=4)]]]
+)
 
 
 def load_boxes(path: Path) -> dict[str, npt.NDArray[np.float64]]:
@@ -41,19 +45,25 @@ def load_boxes(path: Path) -> dict[str, npt.NDArray[np.float64]]:
         DataError: The file is missing, not JSON, or of another form.
     """
     try:
-        named = _BOXES.validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        content = path.read_bytes().removeprefix(BOM_UTF8)
+        named = _BOXES.validate_json(content)
     except OSError as error:
         raise DataError(f"{path}: cannot read the boxes ({error.strerror}); give a .json file") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DataError(f'{path}: {where}: {first["msg"]}; expected {{"file name": [[x0, y0, x1, y1], …]}}') from error
+    times = Counter(name for name, _ in json.loads(content, object_pairs_hook=list))
+    if twice := [name for name, count in times.items() if count > 1]:
+        raise DataError(f"{path}: {twice[0]} is named twice; put all its boxes into one list")
     boxes = {name: np.array(rows, np.float64).reshape(-1, 4) for name, rows in named.items()}
     for name, rows in boxes.items():
         if not ((np.abs(rows) <= FARTHEST).all() and (rows[:, 2:] > rows[:, :2]).all()):
             raise DataError(
                 f"{path}: {name}: a box is empty, upside down or nowhere near; expected [left, top, right, bottom] in pixels"
             )
+        if not (rows[:, 2:] - rows[:, :2] >= 1).all():
+            raise DataError(f"{path}: {name}: a box is less than a pixel wide or high; expected pixels, not shares of the picture")
     if not boxes:
         raise DataError(f"{path}: it names no image")
     return boxes
@@ -119,7 +129,10 @@ def evaluate(images: Path, boxes: Path, kind: Kind | None = None, which: Which =
     hits: list[bool] = []
     for number, (name, upright) in enumerate(track(sorted(truth.items()), "looking")):
         with load_picture(images / name, kind, number) as frame:
-            seen, size = net.hits(frame, RANKED_FROM), frame.size
+            size = frame.size
+            if not ((upright[:, :2] < size) & (upright[:, 2:] > 0)).all():
+                raise DataError(f"{boxes}: {name}: a box lies outside the picture, which is {size[0]} x {size[1]} pixels")
+            seen = net.hits(frame, RANKED_FROM)
         at_threshold, all_scores = net.merge(*seen, MIN_SCORE), net.merge(*seen, RANKED_FROM)
         heads = turned(upright, *size, number) if kind == "rotate" else upright
         matches = match([head_box(found, *size) for found in at_threshold], heads)

@@ -34,18 +34,25 @@ def load_labels(path: Path) -> list[tuple[str, int]]:
             reader = csv.DictReader(stream)
             if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
                 raise DataError(f"{path}: no column {missing[0]!r} in its first line; expected {','.join(COLUMNS)}")
-            rows = [(reader.line_num, row[COLUMNS[0]], row[COLUMNS[1]]) for row in reader]
+            if twice := [name for name in COLUMNS if (reader.fieldnames or []).count(name) > 1]:
+                raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
+            rows = [(reader.line_num, row[COLUMNS[0]], row[COLUMNS[1]], None in row) for row in reader]
     except OSError as error:
         raise DataError(f"{path}: cannot read the labels ({error.strerror}); give a .csv file") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
     labels: list[tuple[str, int]] = []
-    for line, name, label in rows:
+    known: dict[str, int] = {}
+    for line, name, label, longer in rows:
         said = (label or "").strip().lower()
         if not name or said not in EMOTIONS:
             raise DataError(
                 f"{path}: line {line}: {name or 'no path'!r}, {label!r}; expected a path and one of {', '.join(EMOTIONS)}"
             )
+        if longer:
+            raise DataError(f"{path}: line {line}: more cells than columns; put a path with a comma into quotes")
+        if known.setdefault(name, EMOTIONS.index(said)) != EMOTIONS.index(said):
+            raise DataError(f"{path}: line {line}: {name} is {said!r} here and {EMOTIONS[known[name]]!r} before; keep one")
         labels.append((name, EMOTIONS.index(said)))
     if not labels:
         raise DataError(f"{path}: it names no picture")

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports below, seconds on a Pi, ends it without a word
 
 from device.manifest import PointName
 from models import detector, eval_clips, eval_emotion, eval_faces, eval_photos, eval_shares
@@ -89,4 +93,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -61,7 +61,10 @@ def load_picture(path: Path, kind: Kind | None = None, number: int = 0) -> Frame
             content = file.read()
     except (OSError, ValueError) as error:  # ValueError: a NUL in its name
         raise DataError(f"{path}: cannot read the picture ({getattr(error, 'strerror', None) or error})") from error
-    pixels, complaints = decode(content)
+    try:
+        pixels, complaints = decode(content)
+    except MemoryError as error:
+        raise DataError(f"{path}: not enough memory for this picture; scale it down") from error
     if pixels is None:
         raise DataError(f"{path}: not a picture that OpenCV can read; expected JPEG, PNG or the like, whole")
     damage = [line for line in complaints if line.lower().startswith(DAMAGED) and HARMLESS not in line]
@@ -69,17 +72,27 @@ def load_picture(path: Path, kind: Kind | None = None, number: int = 0) -> Frame
         raise DataError(f"{path}: a damaged picture ({damage[0]}); restore it, or leave it out")
     if kind == "rotate" and max(pixels.shape) > LONGEST_TURNED:
         raise DataError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels; at most {LONGEST_TURNED} a side can be rotated")
-    return Frame(pixels if kind is None else degrade(pixels, kind, number), 0.0)
+    try:
+        return Frame(pixels if kind is None else degrade(pixels, kind, number), 0.0)
+    except MemoryError as error:
+        raise DataError(f"{path}: not enough memory for {pixels.shape[1]} x {pixels.shape[0]} pixels; scale it down") from error
 
 
 def decode(content: bytes) -> tuple[Pixels | None, list[str]]:
-    """``uint8[height, width, 3]`` RGB, or ``None``; and what the decoders complained of, which is kept off stderr."""
+    """``uint8[height, width, 3]`` RGB, or ``None``; and what the decoders complained of, which is kept off stderr.
+
+    Raises:
+        MemoryError: There is not enough for it.
+    """
     with _complaints() as said:
         try:
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-        except cv2.error:  # for example a picture that claims to be larger than OpenCV allows
-            pixels = None
-    return None if pixels is None else np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8), said
+            rgb = None if pixels is None else np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:
+                raise MemoryError from error
+            rgb = None  # for example a picture that claims to be larger than OpenCV allows
+    return rgb, said
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def test_a_single_array_is_not_such_a_file(tmp_path: Path) -> None:
         ({"votes": np.zeros((3, 8), np.uint8)}, r"votes is uint8\[3, 8\]"),
         ({"names": np.array(["a"])}, r"names is .*\[1\], expected text, one for each of the 3 images"),
         ({"names": np.zeros(3)}, "names is float64"),
-        ({"names": np.array([None, None, None])}, "pickle"),
+        ({"names": np.array([None, None, None])}, "names holds Python objects"),
     ],
 )
 def test_an_array_of_the_wrong_form_is_named_with_what_was_expected(

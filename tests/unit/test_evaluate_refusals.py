@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from device.contract import EMOTIONS
 from device.manifest import FOLDER
-from models import graph
+from models import graph, pictures
 from models.evaluate import main
 
 
@@ -75,6 +79,17 @@ def with_a_bias_of_nan(content: bytes) -> bytes:
         (["clips", "--clips", "latin"], "its name, or that of a folder above it, is not UTF-8; rename it"),
         (["emotion", "--data", "x" * 300], "cannot read it .File name too long"),
         (["faces", "--images", ".", "--boxes", "far.json"], "far.json: a.png: a box is .* nowhere near"),
+        (["faces", "--images", ".", "--boxes", "shares.json"], "shares.json: a.png: a box is less than a pixel"),
+        (["faces", "--images", ".", "--boxes", "words.json"], "words.json: a.png.0.0: .*valid number"),
+        (["faces", "--images", ".", "--boxes", "twice.json"], "twice.json: a.png is named twice"),
+        (["faces", "--images", ".", "--boxes", "outside.json"], "outside.json: grey.png: a box lies outside .* 60 x 40 pixels"),
+        (["photos", "--images", ".", "--labels", "twice.csv"], "line 3: a.png is 'anger' here and 'fear' before"),
+        (["photos", "--images", ".", "--labels", "columns.csv"], "columns.csv: two columns are named 'emotion'"),
+        (["photos", "--images", ".", "--labels", "longer.csv"], "longer.csv: line 2: more cells than columns"),
+        (["emotion", "--data", "undecided.npz"], "a single vote counts as noise: give a label that is certain 10"),
+        (["emotion", "--data", "float.npz"], r"images is float32.*round to whole numbers from 0 to 255"),
+        (["emotion", "--data", "objects.npz"], r"names holds Python objects; .*astype\(str\)"),
+        (["emotion", "--data", "crops.npz", "--model", "nothing.tflite"], "nothing.tflite: the model is empty"),
     ],
 )
 def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
@@ -95,12 +110,19 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
         "good": {"a.png": [[1, 1, 9, 9]]},
     }
     boxes["far"] = {"a.png": [[0, 0, 1e308, 1e308]]}
+    boxes |= {"shares": {"a.png": [[0.1, 0.1, 0.5, 0.6]]}, "outside": {"grey.png": [[70, 10, 90, 30]]}}
+    (folder / "words.json").write_text('{"a.png": [["1", "2", "3", "4"]]}')
+    (folder / "twice.json").write_text('{"a.png": [[1, 2, 3, 4]], "b.png": [], "a.png": []}')
+    cv2.imwrite(str(folder / "grey.png"), np.full((40, 60), 99, np.uint8))
+    (folder / "nothing.tflite").touch()
     os.mkfifo(folder / "pipe")
     (folder / "latin").mkdir()
     (folder / "latin" / os.fsdecode(b"caf\xe9.gif")).write_bytes(b"GIF89a")
     for name, content in boxes.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     tables = {"bored": "path,emotion\na.png,anger\nb.png,bored\n", "empty": "path,emotion\n", "good": "path,emotion\na.png,fear\n"}
+    tables |= {"twice": "path,emotion\na.png,fear\na.png,anger\n", "columns": "path,emotion,emotion\na.png,fear,anger\n"}
+    tables |= {"longer": "path,emotion\na.png,fear,and,more\n"}
     tables |= {"pipe": "path,emotion\npipe,fear\n", "lines": 'path,emotion\n"a\nb.png",fear\n'}
     for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text)
@@ -110,6 +132,13 @@ def test_bad_input_ends_with_one_clear_line_and_exit_code_2(
     np.savez(
         folder / "undecided.npz", images=np.zeros((1, 48, 48), np.uint8), votes=np.ones((1, 10), np.uint8), names=np.array(["a"])
     )
+    one: dict[str, Any] = {
+        "images": np.zeros((1, 48, 48), np.uint8),
+        "votes": np.full((1, 10), 10, np.uint8),
+        "names": np.array(["a"]),
+    }
+    np.savez(folder / "float.npz", **one | {"images": np.zeros((1, 48, 48), np.float32)})
+    np.savez(folder / "objects.npz", **one | {"names": np.array(["a"], object)})
 
     code = main(words)
 
@@ -137,3 +166,55 @@ def test_wrong_words_end_with_one_clear_line_too(words: list[str], message: str,
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
     assert re.search(message, line)
+
+
+def of_its_own(script: str, crops: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A shell line, in which ``evaluate`` is the command."""
+    line = f'evaluate() {{ "{sys.executable}" -m models.evaluate "$@"; }}; {script}'
+    return subprocess.run(
+        ["bash", "-c", line, "bash", crops],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_terminal_without_dashes_gets_the_table_all_the_same(crops: Path) -> None:
+    ended = of_its_own('evaluate emotion --data "$1"', crops, PYTHONIOENCODING="ascii")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "accuracy" in ended.stdout
+
+
+def test_with_stderr_closed_the_result_comes_and_with_stdout_closed_a_word(crops: Path) -> None:
+    quiet = of_its_own('evaluate emotion --data "$1" --json 2>&-', crops)
+    lost = of_its_own('evaluate emotion --data "$1" --json >&-', crops)
+
+    assert quiet.returncode == 0
+    assert json.loads(quiet.stdout)["n"] > 0
+    assert (lost.returncode, lost.stderr) == (2, "evaluate: the result cannot be written (stdout is closed)\n")
+
+
+def test_too_little_memory_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60), 99, np.uint8))
+    (tmp_path / "boxes.json").write_text('{"a.png": []}')
+    monkeypatch.setattr(pictures, "degrade", full)
+
+    code = main(["faces", "--images", str(tmp_path), "--boxes", str(tmp_path / "boxes.json"), "--degrade", "noise"])
+
+    assert code == 2
+    assert "a.png: not enough memory for 60 x 40 pixels; scale it down" in capfd.readouterr().err
+
+
+def test_a_hidden_file_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "._a.mp4").write_bytes(b"left by another system")
+
+    assert main(["clips", "--clips", str(tmp_path)]) == 2
+    assert "no video in it" in capfd.readouterr().err
