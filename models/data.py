@@ -76,7 +76,8 @@ def load(path: Path) -> Rows:
             if name == "images" and array.shape[1:] != shape[1:]:
                 advice = f"; scale each picture to {SIDE} x {SIDE}, grey"
             elif array.shape == shape:
-                advice = "; round to whole numbers from 0 to 255, as uint8"
+                first = "multiply by 255 if it goes from 0 to 1, " if name == "images" else ""
+                advice = f"; {first}round to whole numbers and convert: .astype(np.uint8)"
             raise DataError(f"{path}: {name} is {array.dtype}{list(array.shape)}, expected {np.dtype(dtype)}{list(shape)}{advice}")
     if names.dtype.kind != "U" or names.shape != (n,):
         raise DataError(f"{path}: names is {names.dtype}{list(names.shape)}, expected text, one for each of the {n} images")

@@ -22,26 +22,8 @@ from models.detector import DEVICE, Which
 from models.pictures import need_folder
 from models.progress import track
 
-ENDINGS: Final = frozenset(
-    [
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-    ]
-)
+_KINDS: Final = "3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"
+ENDINGS: Final = frozenset(f".{kind}" for kind in _KINDS)
 FPS: Final = 5.0  # the device's default
 
 

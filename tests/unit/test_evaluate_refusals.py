@@ -87,7 +87,7 @@ def with_a_bias_of_nan(content: bytes) -> bytes:
         (["photos", "--images", ".", "--labels", "columns.csv"], "columns.csv: two columns are named 'emotion'"),
         (["photos", "--images", ".", "--labels", "longer.csv"], "longer.csv: line 2: more cells than columns"),
         (["emotion", "--data", "undecided.npz"], "a single vote counts as noise: give a label that is certain 10"),
-        (["emotion", "--data", "float.npz"], r"images is float32.*round to whole numbers from 0 to 255"),
+        (["emotion", "--data", "float.npz"], r"images is float32.*multiply by 255 if it goes from 0 to 1, round to whole numbers"),
         (["emotion", "--data", "objects.npz"], r"names holds Python objects; .*astype\(str\)"),
         (["emotion", "--data", "crops.npz", "--model", "nothing.tflite"], "nothing.tflite: the model is empty"),
     ],
