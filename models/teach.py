@@ -30,6 +30,7 @@ from device.contract import EMOTIONS
 from models import data, nets, shake
 from models.data import DataError
 from models.errors import run
+from models.precision import computing_in, fastest
 
 PART = 128  # pictures at a time
 
@@ -79,7 +80,7 @@ def answers(teachers: list[nn.Module], images: npt.NDArray[np.uint8]) -> npt.NDA
     total = np.empty((len(images), len(EMOTIONS)), np.float16)
     for start in range(0, len(images), PART):
         x = shake.as_input(images[start : start + PART])
-        with torch.autocast("cpu", torch.bfloat16):
+        with computing_in(fastest()):
             heard = [teacher(x).float().log_softmax(1) for teacher in teachers]
         total[start : start + PART] = torch.stack(heard).mean(0).log_softmax(1).numpy()
     return total
@@ -114,6 +115,7 @@ def teach(args: argparse.Namespace) -> None:
     rows, matrices = data.to_train(args.data, args.out / "matrices.npy")
     aside = data.held_out(rows.names)
     rows, matrices = rows[~aside], matrices[~aside]
+    fastest()  # says so before the bar
     for view in tqdm(range(args.views), "views"):
         if path_of(args.out, view).exists():
             continue

@@ -36,6 +36,7 @@ from models import backbone, data, nets
 from models.checkpoint import restore, save
 from models.data import DataError
 from models.errors import run
+from models.precision import computing_in, fastest
 from models.shake import as_input, plain, shake
 from models.teach import Views, read
 
@@ -113,7 +114,7 @@ def loss_of(logits: Tensor, votes: Tensor, says: Tensor | None, share: float) ->
 def gradients(net: nn.Module, batch: Batch, share: float) -> float:
     """The loss of one batch; its gradients are left in ``net``."""
     x, votes, says = batch
-    with torch.autocast("cpu", torch.bfloat16):
+    with computing_in(fastest()):
         logits = net(x)
     loss = loss_of(logits.float(), votes, says, share)
     net.zero_grad(set_to_none=True)
@@ -167,6 +168,7 @@ def train(args: argparse.Namespace) -> None:
     held_x, held_y = plain(rows.images[judged], matrices[judged]), data.majority(rows.votes[judged])
     rows, matrices = rows[~aside], matrices[~aside]
     print(f"{len(rows)} rows to train on, {len(held_y)} held out")
+    fastest()  # says so before the first bar
     if len(rows) < args.batch or not len(held_y):
         raise DataError(
             f"{args.data}: too few rows for batches of {args.batch} and a tenth held out; give more, or a smaller --batch"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(300)  # two cores that others use too
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra [train]); the training cannot run")
 
-from models import checkpoint, data, nets, teach, train  # noqa: E402 (after the question whether PyTorch is there)
+from models import checkpoint, data, nets, precision, teach, train  # noqa: E402 (after the question whether PyTorch is there)
 from models.data import DataError  # noqa: E402
 
 
@@ -153,3 +153,28 @@ def test_sharpness_aware_training_learns_too(rows: Path, tmp_path: Path, monkeyp
     assert run(monkeypatch, "--data", rows, "--out", out, "--epochs", 3, "--batch", 32, "--sharp", 0.05) == 0
 
     assert log(out)[-1]["loss"] < log(out)[0]["loss"]
+
+
+@pytest.mark.parametrize(("slower", "chosen"), [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_the_format_that_this_processor_is_faster_in_is_chosen_and_said(
+    slower: str, chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precision, "seconds", lambda fmt: 3.0 if fmt is getattr(torch, slower) else 1.5)
+    precision.fastest.cache_clear()
+
+    assert precision.fastest() is getattr(torch, chosen)
+
+    assert f"computing in {chosen}, on this processor 2.0 times as fast as {slower}" in capsys.readouterr().out
+    layer = torch.nn.Conv2d(1, 1, 3)
+    with precision.computing_in(precision.fastest()):
+        assert layer(torch.zeros(1, 1, 8, 8)).dtype is getattr(torch, chosen)
+    precision.fastest.cache_clear()
+
+
+def test_trying_both_formats_leaves_the_random_numbers_as_they_were() -> None:
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+
+    assert all(precision.seconds(fmt) > 0 for fmt in (torch.float32, torch.bfloat16))
+
+    assert torch.equal(torch.random.get_rng_state(), before)
