@@ -1,8 +1,8 @@
 """Make the emotion network again, from data to card: ``make train DATA=...``.
 
 Teachers, what they say, pupils, and once more with the pupils among the teachers; int8, operating points, card. Each step goes on
-where it was cut off; nothing is released before the end. About three hours on two idle cores, by the times of single epochs in
-``models/RUNS.md``.
+where it was cut off; nothing is released before the end. About three hours on two idle cores that have instructions for bfloat16,
+between six and seven on two that have none, by the times of single epochs (``models/RUNS.md``).
 """
 
 from __future__ import annotations
